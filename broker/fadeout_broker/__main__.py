@@ -1,0 +1,92 @@
+# PYTHON_ARGCOMPLETE_OK
+"""The `fadeout-broker` command: a broker to try out, and a look at what leaves the device."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import argcomplete
+import msgspec
+
+from fadeout_broker import contract
+from fadeout_broker.errors import FadeoutBrokerError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parser = _parser()
+    argcomplete.autocomplete(parser)
+    arguments = parser.parse_args(argv)
+    try:
+        code: int = arguments.run(arguments)
+    except FadeoutBrokerError as err:
+        sys.stderr.write("\n".join(err.lines()) + "\n")
+        return err.exit_code
+    return code
+
+
+def _local(arguments: argparse.Namespace) -> int:
+    from fadeout_broker import local  # noqa: PLC0415 - each command loads only what it needs
+
+    return local.run(arguments.folder, arguments.port, as_json=arguments.json)
+
+
+def _listen(arguments: argparse.Namespace) -> int:
+    settings = {name: getattr(arguments, name) for name in _SETTINGS if getattr(arguments, name) is not None}
+    if arguments.tls:
+        settings.setdefault("port", _TLS_PORT)
+    try:
+        checked = msgspec.convert(settings, contract.BrokerSettings)
+        node = msgspec.convert(arguments.node, contract.Node | None)
+    except msgspec.ValidationError as err:
+        raise UsageError(f"an option has no usable value: {err}", "see fadeout-broker listen --help") from err
+    from fadeout_broker import listen  # noqa: PLC0415 - each command loads only what it needs
+
+    return listen.run(checked, node, as_json=arguments.json)
+
+
+_TLS_PORT = 8883  # secure-mqtt, in IANA's registry
+_SETTINGS = ("host", "port", "username", "password_file", "tls", "ca_file", "cert_file", "key_file")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fadeout-broker", description="The broker side of fadeout.")
+    parser.add_argument("--version", action="version", version=f"fadeout-broker {version('fadeout')}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    local = commands.add_parser("local", help="run a throw-away Mosquitto on this machine's loopback")
+    local.add_argument("--folder", type=Path, help="where its configuration and log go (default: temporary)")
+    local.add_argument("--port", type=_port, help="the TCP port (default: a free one)")
+    local.add_argument("--json", action="store_true", help='print {"host": …, "port": …} when it is ready')
+    local.set_defaults(run=_local)
+
+    listen = commands.add_parser("listen", help="show every fadeout message that a broker passes on")
+    listen.add_argument("--host", help="the broker (default: localhost)")
+    listen.add_argument("--port", type=_port, help="its TCP port (default: 1883, with --tls 8883)")
+    listen.add_argument("--node", help="only this device's messages (default: all)")
+    listen.add_argument("--username", help="log in as this user")
+    listen.add_argument("--password-file", help="a file with the password on its first line")
+    listen.add_argument("--tls", action="store_true", default=None, help="encrypt, and check the certificate")
+    listen.add_argument("--ca-file", help="the broker's CA (default: those of this system)")
+    listen.add_argument("--cert-file", help="our client certificate")
+    listen.add_argument("--key-file", help="its key")
+    listen.add_argument("--json", action="store_true", help="one JSON object per line")
+    listen.set_defaults(run=_listen)
+    return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:  # noqa: PLR2004 - RFC 9293, 16 bits
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: allowed are 1 to 65535")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

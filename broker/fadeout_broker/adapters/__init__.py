@@ -1,0 +1,1 @@
+"""What touches the outside: the vault's socket, paho, and the queue between threads."""

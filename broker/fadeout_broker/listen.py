@@ -1,0 +1,189 @@
+"""A subscriber that shows every message of every node, and marks what does not fit the contract.
+
+For people who try fadeout out, and for tests: what a listener in the house can
+learn is exactly what is printed. Keeps nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
+
+import msgspec
+from paho.mqtt.client import MQTT_LOG_ERR, Client, MQTTMessage
+
+from fadeout_broker import contract, failures
+from fadeout_broker.adapters.mqtt_client import connect, new_client
+from fadeout_broker.backoff import Backoff
+
+if TYPE_CHECKING:
+    from paho.mqtt.reasoncodes import ReasonCode
+
+_RETRY_CAP_S = 5.0
+_EVERY_NODE = "+"
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """One message, as it is shown with `--json`."""
+
+    topic: str
+    payload: Any
+    """The JSON value, or the text of what is no JSON."""
+    retain: bool
+    """Sent by the broker from its store, not by the device just now."""
+    problem: str | msgspec.UnsetType = msgspec.UNSET
+    """Why it does not fit the contract; left out if it does."""
+
+
+def hear(topic: str, data: bytes, *, retain: bool) -> Heard:
+    """Decode one message and hold it against the contract."""
+    try:
+        shown: Any = json.loads(data)
+    except ValueError:  # no JSON, or no UTF-8
+        shown = data.decode("utf-8", errors="replace")
+    return Heard(topic, shown, retain=retain, problem=_problem(topic, data) or msgspec.UNSET)
+
+
+def _problem(topic: str, data: bytes) -> str:
+    root, _, rest = topic.partition("/")
+    node = rest.partition("/")[0]
+    if root != contract.TOPIC_ROOT:
+        return "not a topic of the contract"
+    if topic == contract.availability_topic(node):
+        known = [word.encode() for word in get_args(contract.Availability)]
+        return "" if data in known else "not a word of the contract"
+    try:
+        payload = contract.decode(data)
+    except contract.ContractError as err:
+        return str(err)
+    if topic != contract.topic_of(node, payload):
+        return "not the topic of this type"
+    if data != contract.encode(payload):
+        return "not encoded and padded as the contract says"
+    return ""
+
+
+class Listener:
+    """Prints messages until it is interrupted; survives the broker.
+
+    Args:
+        settings: where and how to connect.
+        node: whose messages; None: everybody's.
+        as_json: one JSON object per line, for programs.
+    """
+
+    def __init__(self, settings: contract.BrokerSettings, node: str | None, *, as_json: bool) -> None:
+        self._settings = settings
+        self._filter = f"{contract.TOPIC_ROOT}/{node or _EVERY_NODE}/#"
+        self._as_json = as_json
+        self._backoff = Backoff(random.SystemRandom().random, cap_s=_RETRY_CAP_S)
+        self._said = ""
+        self._ending = ""
+        self._logged = ""
+        self._is_accepted = False
+
+    def run(self) -> NoReturn:
+        """Listen for ever.
+
+        Raises:
+            SettingsError: a file that the settings name cannot be used.
+            KeyboardInterrupt: SIGINT.
+        """
+        while True:
+            self._listen()
+            self._say(self._ending)
+            time.sleep(self._backoff.next_s())
+
+    def _listen(self) -> None:
+        """Listen on one connection until it ends."""
+        client = new_client(self._settings, "")
+        client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        client.on_disconnect = self._on_disconnect
+        client.on_log = self._on_log
+        self._logged, self._is_accepted = "", False
+        try:
+            connect(client, self._settings)
+        except (OSError, UnicodeError) as err:
+            self._ending = failures.of_connecting(err, self._settings)
+            return
+        client.loop_forever()
+
+    def _on_connect(self, client: Client, _userdata: Any, _flags: Any, reason: ReasonCode, _: Any) -> None:  # noqa: ANN401 - paho's signature
+        if reason.is_failure:
+            self._ending = failures.of_refusal(reason.value, self._settings)
+            client.disconnect()
+        else:
+            self._is_accepted = True
+            client.subscribe(self._filter, qos=1)
+
+    def _on_subscribe(
+        self,
+        client: Client,
+        _userdata: Any,  # noqa: ANN401 - paho's signature
+        _mid: int,
+        reasons: list[ReasonCode],
+        _: Any,  # noqa: ANN401 - paho's signature
+    ) -> None:
+        if reasons[0].is_failure:
+            self._ending = f"not authorised to read {self._filter}; allow it in the broker's ACL"
+            client.disconnect()
+            return
+        self._backoff.reset()
+        self._say(f"listening to {self._filter} at {failures.where(self._settings)}")
+
+    def _on_message(self, _client: Client, _userdata: Any, message: MQTTMessage) -> None:  # noqa: ANN401 - paho's signature
+        heard = hear(message.topic, bytes(message.payload), retain=message.retain)
+        self._show(msgspec.json.encode(heard).decode() if self._as_json else _line(heard))
+
+    def _on_disconnect(self, _client: Client, _userdata: Any, flags: Any, reason: ReasonCode, _: Any) -> None:  # noqa: ANN401 - paho's signature
+        if self._ending:
+            return  # said by whoever ended it
+        self._ending = failures.of_lost_connection(
+            reason.value,
+            self._logged,
+            self._settings,
+            from_broker=flags.is_disconnect_packet_from_server,
+            accepted=self._is_accepted,
+        )
+
+    def _on_log(self, _client: Client, _userdata: Any, level: int, text: str) -> None:  # noqa: ANN401 - paho's signature
+        if level == MQTT_LOG_ERR:
+            self._logged = text
+
+    def _show(self, line: str) -> None:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+    def _say(self, words: str) -> None:
+        self._ending = ""
+        if words != self._said:  # once, not at every attempt
+            self._said = words
+            sys.stderr.write(words + "\n")
+
+
+def _line(heard: Heard) -> str:
+    """Return one line for people, without control characters: a broker is not to draw on the terminal."""
+    payload = heard.payload if isinstance(heard.payload, str) else json.dumps(heard.payload)
+    marks = ("  (retained)" if heard.retain else "") + (f"  ! {heard.problem}" if heard.problem else "")
+    line = f"{time.strftime('%H:%M:%S')}  {heard.topic}  {payload}{marks}"
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+
+
+def run(settings: contract.BrokerSettings, node: str | None, *, as_json: bool) -> int:
+    """Listen until SIGINT or SIGTERM; return the exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        Listener(settings, node, as_json=as_json).run()
+    except KeyboardInterrupt:
+        return 0
+    except BrokenPipeError:
+        # Whoever read us, `head` perhaps, has had enough; Python would complain when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

@@ -1,0 +1,157 @@
+"""What `fadeout-broker listen` shows, and that it survives its broker."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from paho.mqtt import publish
+
+from fadeout_broker import contract
+from fadeout_broker.__main__ import main
+from fadeout_broker.listen import hear
+
+if TYPE_CHECKING:
+    from fadeout_broker.local import LocalBroker
+
+WAIT_S = 8.0
+ACTION = contract.ActionEvent(v=1, id="0123456789abcdef", action="light.on", outcome="served", ttl=60)
+TOPIC = "fadeout/sp-1/event/action"
+
+
+@pytest.mark.parametrize(
+    ("topic", "data", "problem"),
+    [
+        pytest.param(TOPIC, contract.encode(ACTION), None, id="an action"),
+        pytest.param("fadeout/sp-1/availability", b"online", None, id="a word"),
+        pytest.param("fadeout/sp-1/availability", b"away", "not a word", id="another word"),
+        pytest.param(
+            "fadeout/sp-1/state", contract.encode(ACTION), "not the topic", id="an action as a state"
+        ),
+        pytest.param("fadeout/sp-1/event/words", b"turn it on", "not a payload", id="words"),
+        pytest.param(TOPIC, msgspec.json.encode(ACTION), "padded", id="no padding"),
+        pytest.param(TOPIC, b'{"type":"action"}', "not a payload", id="half an action"),
+        pytest.param(TOPIC, b"\xff\x00", "not a payload", id="bytes"),
+        pytest.param(TOPIC, b"", "not a payload", id="nothing"),
+    ],
+)
+def test_what_does_not_fit_is_marked(topic: str, data: bytes, problem: str | None) -> None:
+    heard = hear(topic, data, retain=False)
+    if problem is None:
+        assert heard.problem is msgspec.UNSET
+    else:
+        assert problem in str(heard.problem)
+
+
+def test_json_is_shown_as_json_and_text_as_text() -> None:
+    shown = json.loads(msgspec.json.encode(hear(TOPIC, contract.encode(ACTION), retain=False)))
+    assert shown == {"topic": TOPIC, "payload": msgspec.to_builtins(ACTION), "retain": False}
+    assert hear("fadeout/sp-1/availability", b"online", retain=True).payload == "online"
+
+
+class Listening:
+    """The command, listening to a broker."""
+
+    def __init__(self, broker: LocalBroker, *options: str) -> None:
+        self._broker = broker
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "fadeout_broker", "listen", "--port", str(broker.port), *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        publish.single(topic, payload, 1, retain, self._broker.host, self._broker.port)
+
+    def line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
+
+    def complaint(self) -> str:
+        assert self.process.stderr is not None
+        return self.process.stderr.readline()
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.communicate(timeout=WAIT_S)
+        assert self.process.returncode == 0
+
+
+@pytest.mark.system
+def test_it_shows_messages_and_survives_the_broker(broker: LocalBroker) -> None:
+    listening = Listening(broker, "--json")
+    assert "listening to fadeout/+/#" in listening.complaint()
+    listening.publish("elsewhere", b"not ours")
+    listening.publish(TOPIC, contract.encode(ACTION))
+    expected: dict[str, Any] = {"topic": TOPIC, "payload": msgspec.to_builtins(ACTION), "retain": False}
+    assert json.loads(listening.line()) == expected
+    broker.kill()
+    assert "lost" in listening.complaint()
+    broker.start()
+    while "listening" not in listening.complaint():
+        pass
+    listening.publish(TOPIC, contract.encode(ACTION))
+    assert json.loads(listening.line()) == expected
+    listening.stop()
+
+
+@pytest.mark.system
+def test_the_line_for_people_draws_nothing(broker: LocalBroker) -> None:
+    listening = Listening(broker, "--node", "sp-1")
+    assert "listening to fadeout/sp-1/#" in listening.complaint()
+    listening.publish("fadeout/sp-2/availability", b"online")
+    listening.publish("fadeout/sp-1/availability", b"\x1b[2Jonline")
+    line = listening.line()
+    assert "\x1b" not in line
+    assert "! not a word of the contract" in line
+    listening.stop()
+
+
+@pytest.mark.system
+def test_a_reader_that_has_had_enough_ends_it_quietly(broker: LocalBroker) -> None:
+    listening = Listening(broker)
+    assert "listening" in listening.complaint()
+    assert listening.process.stdout is not None
+    assert listening.process.stderr is not None
+    listening.process.stdout.close()
+    listening.publish(TOPIC, contract.encode(ACTION))
+    assert listening.process.wait(WAIT_S) == 0
+    assert listening.process.stderr.read() == ""
+    listening.process.stderr.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        pytest.param(["listen", "--node", "Kitchen Pi"], 64, "--help", id="a node that is no topic"),
+        pytest.param(
+            ["listen", "--username", "x", "--password-file", "/nowhere/x"],
+            78,
+            "/nowhere/x: no such file or directory",
+            id="no password file",
+        ),
+        pytest.param(
+            ["listen", "--password-file", "/nowhere/x"], 78, "without a username", id="a password for nobody"
+        ),
+    ],
+)
+def test_options_that_cannot_be_are_errors(
+    arguments: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == code
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: ")
+    assert words in shown
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.startswith("fadeout-broker ")
