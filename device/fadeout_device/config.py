@@ -1,0 +1,179 @@
+"""The configuration: one TOML file into frozen structs, or one clear error.
+
+Read once, when a process starts. Every default stands here; `config/fadeout.toml`
+spells them all out with comments, and a test keeps the two equal. The retention
+table has rules of its own, in `policy.py`. Knows nothing of what the values do.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from fadeout_broker.contract import BrokerSettings
+from fadeout_device.config_errors import line_of, syntax_error, value_error
+from fadeout_device.errors import ConfigError
+from fadeout_device.messages import WakeWordId
+from fadeout_device.policy import Policy, PolicyError, Retention, compile_policy, parse_period
+
+MAX_PORT = 65535
+MAX_SWEEP_S = 86400
+_SWEEP_HINT = 'allowed: a period from "1s" to "1d", like "15m"'
+
+
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of the file; unknown keys in it are errors."""
+
+
+class MicrophoneSettings(_Table, frozen=True):
+    """`[microphone]`."""
+
+    device: str | int = "default"
+    """PortAudio input: `default`, an index, or a part of its name (`fadeout devices` lists them)."""
+    channel: Annotated[int, Meta(ge=0, le=63)] | Literal["mix"] = "mix"
+    """Which channel of an array is heard, counted from 0; `mix` is the mean of all."""
+
+
+class WakeSettings(_Table, frozen=True):
+    """`[wake]`."""
+
+    words: Annotated[tuple[WakeWordId, ...], Meta(min_length=1, max_length=8)] = ("okay_nabu",)
+    """Models bundled with pymicro-wakeword: okay_nabu, hey_jarvis, hey_mycroft, alexa."""
+    cutoff: Annotated[float, Meta(gt=0.0, lt=1.0)] | None = None
+    """Mean probability above which a word counts as heard; None: the model's own."""
+
+
+class UtteranceSettings(_Table, frozen=True):
+    """`[utterance]`: where a recording starts and ends. All times in milliseconds of audio."""
+
+    pre_roll_ms: Annotated[int, Meta(ge=0, le=5_000)] = 1_500
+    """Audio kept from before the wake word was recognised; holds the wake word itself."""
+    wake_tail_ms: Annotated[int, Meta(ge=0, le=2_000)] = 300
+    """After the wake word is recognised, so long its own end is not taken for speech."""
+    no_speech_ms: Annotated[int, Meta(ge=500, le=15_000)] = 4_000
+    """Nobody speaks for so long after the wake word: a false wake."""
+    min_speech_ms: Annotated[int, Meta(ge=30, le=5_000)] = 240
+    """Less speech than this is a noise: a false wake."""
+    hang_over_ms: Annotated[int, Meta(ge=100, le=5_000)] = 800
+    """Silence that ends an utterance."""
+    max_ms: Annotated[int, Meta(ge=1_000, le=50_000)] = 15_000
+    """An utterance is ended after so long, the pre-roll not counted."""
+    vad_mode: Annotated[int, Meta(ge=0, le=3)] = 2
+    """webrtcvad's mode: 0 takes most sounds for speech, 3 the fewest."""
+
+
+class VaultSettings(_Table, frozen=True):
+    """`[vault]`."""
+
+    sweep: str = "15m"
+    """How often due items are erased; end dates are rounded up to it."""
+    root_store: Literal["file"] = "file"
+    """Where the root of all keys lives."""
+
+
+class Config(_Table, frozen=True):
+    """The whole file."""
+
+    microphone: MicrophoneSettings = MicrophoneSettings()
+    wake: WakeSettings = WakeSettings()
+    utterance: UtteranceSettings = UtteranceSettings()
+    retention: Retention = Retention()
+    vault: VaultSettings = VaultSettings()
+    mqtt: BrokerSettings = BrokerSettings()
+
+    @property
+    def policy(self) -> Policy:
+        """The retention table, compiled. Valid: `load` has checked it."""
+        return compile_policy(self.retention)
+
+    @property
+    def sweep_s(self) -> int:
+        """The time between two sweeps in seconds."""
+        return parse_period(self.vault.sweep).seconds
+
+
+def find_config(given: str | None, environ: dict[str, str], user_folder: Path) -> Path | None:
+    """Return the configuration file to read, or None for the defaults.
+
+    In this order: the one that was given, `FADEOUT_CONFIG`, the user's own,
+    `/etc/fadeout/fadeout.toml`.
+    """
+    named = given or environ.get("FADEOUT_CONFIG")
+    if named:
+        return Path(named)
+    for path in (user_folder / "fadeout.toml", Path("/etc/fadeout/fadeout.toml")):
+        if path.exists():
+            return path
+    return None
+
+
+def load(path: Path | None) -> Config:
+    """Read a configuration file; None gives the defaults.
+
+    Raises:
+        ConfigError: the file cannot be read, is no TOML, or holds a key or value that is not allowed.
+            The message is `file:line: key: what is wrong`.
+    """
+    if path is None:
+        return Config()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as err:
+        raise ConfigError(
+            f"{path}: {os.strerror(err.errno or 0).lower()}", "see --config and FADEOUT_CONFIG"
+        ) from err
+    except UnicodeDecodeError as err:
+        raise ConfigError(f"{path}: not UTF-8 at byte {err.start}") from err
+    return parse(text, str(path))
+
+
+def parse(text: str, name: str) -> Config:
+    """Read a configuration from TOML text; `name` is what errors call it."""
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as err:
+        raise syntax_error(name, str(err)) from err
+    try:
+        config = msgspec.convert(tree, Config, strict=True)
+    except msgspec.ValidationError as err:
+        raise value_error(name, text, tree, Config, str(err)) from err
+    try:
+        _check(config)
+    except PolicyError as err:
+        raise ConfigError(f"{name}:{line_of(text, err.key)}: {'.'.join(err.key)}: {err}", err.hint) from err
+    return config
+
+
+def with_broker(config: Config, address: str) -> Config:
+    """Return the configuration with another broker: `host:port`.
+
+    Raises:
+        ConfigError: it is no address.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 1 <= int(port) <= MAX_PORT:
+        raise ConfigError(f"--mqtt: given {address}", "allowed: a host and a port, like localhost:1883")
+    mqtt = msgspec.structs.replace(config.mqtt, enabled=True, host=host, port=int(port))
+    return msgspec.structs.replace(config, mqtt=mqtt)
+
+
+def _check(config: Config) -> None:
+    """Check what types cannot say."""
+    compile_policy(config.retention)
+    try:
+        sweep_s = parse_period(config.vault.sweep).seconds
+    except PolicyError as err:
+        raise PolicyError(str(err), key=("vault", "sweep"), hint=_SWEEP_HINT) from err
+    if sweep_s > MAX_SWEEP_S:
+        raise PolicyError(f'"{config.vault.sweep}" is out of range', key=("vault", "sweep"), hint=_SWEEP_HINT)
+    mqtt = config.mqtt
+    if (mqtt.cert_file is None) != (mqtt.key_file is None):
+        missing = "cert_file" if mqtt.cert_file is None else "key_file"
+        raise PolicyError(
+            "is missing", key=("mqtt", missing), hint="a client certificate takes both cert_file and key_file"
+        )

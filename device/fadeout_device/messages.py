@@ -1,0 +1,278 @@
+"""What the rooms and the `fadeout` command say to each other, as closed structs.
+
+Each message is one JSON object with a `type`; unknown types and unknown fields
+are refused, and every string and number is bounded, because the vault believes
+the ear about nothing. No message but `Utterance` (inwards) and `Opened`
+(outwards, to a person at the device) travels with audio.
+
+Shapes only: `wire.py` carries them, `vault/app.py` acts on them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+Outcome = Literal["served", "failed", "false_wake"]
+Kind = Literal["audio", "words", "action"]
+
+# In these patterns `$` alone would let a line feed follow.
+WakeWordId = Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,40}$(?!\n)")]
+ActionId = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_.]{0,39}$(?!\n)")]
+Token = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}$(?!\n)")]
+Score = Annotated[float, Meta(ge=0.0, le=1.0)]
+Seconds = Annotated[float, Meta(ge=0.0, le=900.0)]
+Line = Annotated[str, Meta(max_length=300)]
+
+
+class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag=str.lower):
+    """A message of one of the tables below; `type` is the class name in lower case."""
+
+
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A part of a message; has no `type` of its own."""
+
+
+# ---- ear -> vault
+
+
+class EarState(Message, tag="ear_state", omit_defaults=True, frozen=True):
+    """What the ear is doing; sent on every change, shown by `status` and `watch`."""
+
+    listening: bool
+    source: Line
+    """The microphone's name, or the name of the file that is replayed."""
+    wake_words: tuple[WakeWordId, ...] = ()
+    overflows: int = 0
+    """Times the sound card's buffer ran over since the ear started: samples were lost."""
+    dropped: int = 0
+    """Utterances given up since the ear started, because the vault did not take them in time."""
+
+
+class Wake(Message, frozen=True):
+    """A wake word was heard; an utterance is being recorded in RAM."""
+
+    wake_word: WakeWordId
+    score: Score
+
+
+class Tick(Message, frozen=True):
+    """Replay only: the audio's time has reached this point."""
+
+    time_s: float
+
+
+class Utterance(Message, frozen=True):
+    """One finished utterance. The payload is its audio: 16 kHz mono s16le, at most 60 s."""
+
+    delivery: Token
+    """Random, the same on every retry, so that an utterance sent twice is sealed once."""
+    wake_word: WakeWordId
+    score: Score
+    age_s: Seconds
+    """Time since the utterance's first sample, when this was sent."""
+    duration_s: Seconds
+    speech_s: Seconds
+    outcome: Outcome
+    action: ActionId
+    """An action of the configured list, or `none`."""
+
+
+# ---- vault -> ear
+
+
+class Ready(Message, frozen=True):
+    """Whatever was overdue is erased; the microphone may open (P11)."""
+
+
+class Kept(Part, frozen=True):
+    """One item that was sealed for an utterance, and its end date."""
+
+    kind: Kind
+    expires_at_s: int
+    """Unix seconds, UTC."""
+
+
+class Sealed(Message, frozen=True):
+    """The answer to an `Utterance`: what the policy keeps of it is sealed and durable."""
+
+    delivery: Token
+    recording: str
+    """The recording's id; empty when nothing is kept."""
+    kept: tuple[Kept, ...]
+
+
+class NotSealed(Message, tag="not_sealed", frozen=True):
+    """The answer to an `Utterance` that could not be sealed: it is gone, and nothing of it is stored."""
+
+    delivery: Token
+    reason: Line
+
+
+FromEar = EarState | Wake | Tick | Utterance
+ToEar = Ready | Sealed | NotSealed
+
+
+# ---- the fadeout command -> vault (control socket)
+
+
+class ListRecordings(Message, tag="list", frozen=True):
+    """Ask for every recording that is held."""
+
+
+class Show(Message, frozen=True):
+    """Ask for one recording's metadata; opens its envelope."""
+
+    recording: Line
+
+
+class Play(Message, frozen=True):
+    """Ask for one recording's audio; opens it."""
+
+    recording: Line
+
+
+class Erase(Message, frozen=True):
+    """Erase recordings, by exactly one of the four ways to name them."""
+
+    recordings: tuple[Line, ...] = ()
+    last: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    since_s: Annotated[float, Meta(gt=0)] | None = None
+    """Everything captured within so many seconds before now."""
+    everything: bool = False
+
+
+class Status(Message, frozen=True):
+    """Ask how the vault is."""
+
+
+class GetPolicy(Message, tag="policy", frozen=True):
+    """Ask for the retention policy that is being enforced."""
+
+
+class Watch(Message, frozen=True):
+    """Ask for every happening from now on, one frame each, until the connection closes."""
+
+
+Command = ListRecordings | Show | Play | Erase | Status | GetPolicy | Watch
+
+
+# ---- vault -> the fadeout command
+
+
+class ItemRow(Part, frozen=True):
+    """What may be said of a sealed item without opening it."""
+
+    kind: Kind
+    expires_at_s: int
+    size_bytes: int
+    """Padded: says little about the length."""
+    ends_on_update: bool
+    """Erased early when a new version of fadeout starts."""
+
+
+class RecordingRow(Part, frozen=True):
+    """One recording: its random id, and its items in the order audio, words, action."""
+
+    recording: str
+    outcome: Outcome
+    items: tuple[ItemRow, ...]
+
+
+class Recordings(Message, frozen=True):
+    """The answer to `ListRecordings`, newest first."""
+
+    recordings: tuple[RecordingRow, ...]
+
+
+class Opened(Message, frozen=True):
+    """The answer to `Show` and `Play`: the envelope's metadata; for `Play` the payload is the audio."""
+
+    row: RecordingRow
+    captured_at_s: float
+    wake_word: str
+    score: float
+    duration_s: float
+    speech_s: float
+    action: str
+
+
+class Erased(Message, frozen=True):
+    """The answer to `Erase`, after the deletion point: these keys are gone."""
+
+    recordings: tuple[str, ...]
+    items: int
+
+
+class StatusReport(Message, tag="status_report", frozen=True):
+    """The answer to `Status`."""
+
+    version: str
+    policy_hash: str
+    listening: bool
+    source: str
+    wake_words: tuple[str, ...]
+    overflows: int
+    dropped: int
+    ear: Literal["connected", "away"]
+    reporter: Literal["connected", "away"]
+    broker: str
+    """In words: `connected`, `not configured`, or why not."""
+    unsent_events: int
+    held: int
+    """Recordings held."""
+    overdue: int
+    """Items whose end date has passed and whose key still exists."""
+    next_end_s: int | None
+    last_sweep_s: float | None
+    last_sweep: str
+    """`ok`, or the reason why the last sweep failed."""
+    time_s: float
+    """What the vault believes the time to be; Unix seconds, UTC."""
+    root_store: str
+    root_protects: str
+    root_does_not: str
+    network: str
+    memory: str
+
+
+class PolicyReport(Message, tag="policy_report", frozen=True):
+    """The answer to `GetPolicy`: the canonical document and its hash."""
+
+    policy: dict[str, Any]
+    policy_hash: str
+    """SHA-256 of the document as JSON with sorted keys and no white space."""
+
+
+class Happening(Message, omit_defaults=True, frozen=True):
+    """One line of `fadeout watch`. Never says what was said."""
+
+    what: Literal[
+        "ear_away", "listening", "not_listening", "wake", "utterance", "sealed", "not_sealed",
+        "erased", "erase_failed", "reported", "withdrawn", "broker",
+    ]  # fmt: skip
+    at_s: float
+    recording: str = ""
+    wake_word: str = ""
+    score: float = 0.0
+    outcome: str = ""
+    speech_s: float = 0.0
+    kept: tuple[Kept, ...] = ()
+    items: int = 0
+    reason: str = ""
+    """For `erased`: `expired`, `user`, `update`; for failures and the broker: one line."""
+    generation: int = 0
+    """For `erased`: the keyring generation that no longer holds the keys."""
+
+
+class Failure(Message, omit_defaults=True, frozen=True):
+    """Any command's other answer: the error's line, its hint, and the exit code."""
+
+    message: str
+    hint: str = ""
+    exit_code: int = 1
+
+
+Answer = Recordings | Opened | Erased | StatusReport | PolicyReport | Happening | Failure

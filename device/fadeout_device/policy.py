@@ -1,0 +1,189 @@
+"""The retention policy: how long which kind of item is kept, and for what.
+
+One rule per class (outcome x kind), a period or none, with a purpose. The
+compiled `Policy` is what the vault enforces, `fadeout policy` prints and its
+hash names (P10). "Forever" cannot be written: a period is a positive number
+with a unit, at most `CEILING_S` (P2). Pure: no clock, no file.
+
+Source: GDPR articles 5(1)(b), (c) and (e): purpose limitation, minimisation, storage limitation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import get_args
+
+import msgspec
+
+from fadeout_device.messages import Kind, Outcome
+
+CEILING_S = 30 * 86400
+"""No item lives longer, whatever is configured."""
+
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+_UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_PERIOD = re.compile(r"([1-9][0-9]{0,8})([smhdw])( or update)?")
+_EXAMPLES = 'allowed: "none", or a period like "90s", "15m", "12h", "7d", "2w", or "7d or update"'
+
+
+class PolicyError(Exception):
+    """A rule that cannot be; `key` says where, `hint` what is allowed."""
+
+    def __init__(self, message: str, *, key: tuple[str, ...] = (), hint: str = _EXAMPLES) -> None:
+        super().__init__(message)
+        self.key = key
+        self.hint = hint
+
+
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One line of the retention table, as it is written."""
+
+    keep: str = "none"
+    """`none`, or a period."""
+    purpose: str = ""
+    """What the item is kept for; required where it is kept."""
+
+
+_NONE = Rule()
+_REPORT = Rule("1d", "tell subscribers what happened, and what to forget")
+_TUNING = Rule("7d or update", "tune the recogniser to what it did not understand")
+
+
+class ServedRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[retention.served]`: the device did what it was asked. Nothing more is needed of it."""
+
+    audio: Rule = _NONE
+    words: Rule = _NONE
+    action: Rule = _REPORT
+
+
+class FailedRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[retention.failed]`: somebody spoke, and no action followed."""
+
+    audio: Rule = _TUNING
+    words: Rule = _TUNING
+    action: Rule = _REPORT
+
+
+class FalseWakeRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[retention.false_wake]`: nobody spoke to the device. Only `none` can be written here."""
+
+    audio: Rule = _NONE
+    words: Rule = _NONE
+    action: Rule = _NONE
+
+
+class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[retention]`, as it is written; the defaults are P4's: what is not needed is never stored."""
+
+    served: ServedRules = ServedRules()
+    failed: FailedRules = FailedRules()
+    false_wake: FalseWakeRules = FalseWakeRules()
+
+    def rule(self, item_class: ItemClass) -> Rule:
+        """Return the rule of one class."""
+        rule = getattr(getattr(self, item_class.outcome), item_class.kind)
+        assert isinstance(rule, Rule)  # noqa: S101 - the fields are named as outcomes and kinds are
+        return rule
+
+
+class Period(msgspec.Struct, frozen=True):
+    """How long an item is kept."""
+
+    seconds: int
+    ends_on_update: bool = False
+    """Erased earlier, when a new version of fadeout starts."""
+
+
+class ItemClass(msgspec.Struct, frozen=True, order=True):
+    """One line of the policy = one purpose = one key tree."""
+
+    outcome: Outcome
+    kind: Kind
+
+    @property
+    def code(self) -> int:
+        """The class's number in sealed items and key trees: docs/format.md, "Classes"."""
+        return 1 + OUTCOMES.index(self.outcome) * len(KINDS) + KINDS.index(self.kind)
+
+
+CLASSES = tuple(ItemClass(outcome, kind) for outcome in OUTCOMES for kind in KINDS)
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """The compiled table; a class that is not in it is never stored."""
+
+    periods: dict[ItemClass, Period]
+    document: bytes
+    """Canonical JSON: sorted keys, no white space."""
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the document, in hex."""
+        return hashlib.sha256(self.document).hexdigest()
+
+    def period(self, item_class: ItemClass) -> Period | None:
+        """Return how long items of this class are kept; None: they are never stored."""
+        return self.periods.get(item_class)
+
+
+def parse_period(text: str) -> Period:
+    """Read a period such as `7d` or `7d or update`.
+
+    Raises:
+        PolicyError: it is not of that form, zero, negative, or `forever`.
+    """
+    found = _PERIOD.fullmatch(text)
+    if found is None:
+        raise PolicyError(f'given "{text[:40]}"')
+    return Period(int(found[1]) * _UNIT_S[found[2]], ends_on_update=found[3] is not None)
+
+
+def compile_policy(retention: Retention) -> Policy:
+    """Compile the retention table.
+
+    Raises:
+        PolicyError: a rule that cannot be, with its key.
+    """
+    periods: dict[ItemClass, Period] = {}
+    document: dict[str, object] = {}
+    for item_class in CLASSES:
+        rule = retention.rule(item_class)
+        period = _compile_rule(item_class, rule)
+        if period is not None:
+            periods[item_class] = period
+        document[f"{item_class.outcome}.{item_class.kind}"] = {
+            "keep_s": period.seconds if period else None,
+            "ends_on_update": bool(period and period.ends_on_update),
+            "purpose": rule.purpose if period else "",
+        }
+    whole = {"v": 1, "ceiling_s": CEILING_S, "rules": document}
+    return Policy(periods, msgspec.json.encode(whole, order="sorted"))
+
+
+def _compile_rule(item_class: ItemClass, rule: Rule) -> Period | None:
+    key = ("retention", item_class.outcome, item_class.kind, "keep")
+    if rule.keep == "none":
+        return None
+    try:
+        period = parse_period(rule.keep)
+    except PolicyError as err:
+        raise PolicyError(str(err), key=key) from err
+    if period.seconds > CEILING_S:
+        raise PolicyError(
+            f'given "{rule.keep}", which is beyond the ceiling', key=key,
+            hint=f"allowed: at most {CEILING_S // 86400} days; nothing is kept longer",
+        )  # fmt: skip
+    if item_class.outcome == "false_wake":
+        raise PolicyError(
+            f'given "{rule.keep}"', key=key,
+            hint='allowed: "none"; nobody spoke to the device, so nothing of a false wake is stored',
+        )  # fmt: skip
+    if not rule.purpose.strip():
+        raise PolicyError(
+            "is missing", key=(*key[:-1], "purpose"), hint="say in a few words what this is kept for"
+        )
+    return period

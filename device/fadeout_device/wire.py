@@ -1,0 +1,178 @@
+"""Frames between the rooms: one JSON header line, then an optional binary payload.
+
+The framing is Wyoming's, with every length bounded: a header longer than
+`MAX_HEADER_BYTES` or a payload longer than `MAX_PAYLOAD_BYTES` ends the
+connection before it is read. Knows nothing of what the frames mean
+(`messages.py`) and nothing of who may send them, but for the peer's user id.
+
+Source: https://github.com/OHF-Voice/wyoming, "Format"; unix(7), SO_PEERCRED.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from fadeout_device.errors import UnavailableError, WireError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAX_HEADER_BYTES = 64 * 1024
+MAX_PAYLOAD_BYTES = 4 * 1024 * 1024  # the longest utterance (60 s of 16 kHz s16le) is 1.9 MB
+
+# A Unix socket's address holds 108 bytes with its closing zero: unix(7).
+_MAX_PATH_BYTES = 107
+
+
+class Frame(NamedTuple):
+    """One message as it stands on the wire: its JSON header, still encoded, and its payload."""
+
+    header: bytes
+    payload: bytes
+
+    def message(self, kind: Any) -> Any:  # noqa: ANN401 - a struct type or a union of them
+        """Return the header as one of the structs of `kind`.
+
+        Raises:
+            WireError: it is none of them.
+        """
+        try:
+            fields = msgspec.json.decode(self.header)
+            fields.pop("payload_length", None)
+            return msgspec.convert(fields, kind)
+        except (msgspec.ValidationError, AttributeError) as err:
+            raise WireError("the other side sent a message of no known kind") from err
+
+    def __repr__(self) -> str:
+        """Say only the sizes: a payload is speech."""
+        return f"Frame({len(self.header)} B header, {len(self.payload)} B payload)"
+
+
+class _PayloadLength(msgspec.Struct):
+    """The one header field that framing itself reads."""
+
+    payload_length: int = 0
+
+
+class Connection:
+    """One end of a Unix stream socket that carries frames. Not for two threads at once in one direction."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self._reader = sock.makefile("rb", buffering=65536)
+
+    def send(self, header: Any, payload: bytes = b"") -> None:  # noqa: ANN401 - any msgspec struct
+        """Send one frame.
+
+        Raises:
+            WireError: the other side is gone, or does not take the frame within the socket's timeout.
+        """
+        fields = msgspec.to_builtins(header)
+        if payload:
+            fields["payload_length"] = len(payload)
+        try:
+            self.sock.sendall(msgspec.json.encode(fields) + b"\n")
+            if payload:
+                self.sock.sendall(payload)
+        except OSError as err:
+            raise WireError(f"the other side is gone: {err.strerror or err}") from err
+
+    def receive(self) -> Frame | None:
+        """Wait for the next frame; None when the other side closed the connection between two frames.
+
+        Raises:
+            WireError: a bound was passed, the header is no JSON object, or the stream ended inside a frame.
+        """
+        try:
+            line = self._reader.readline(MAX_HEADER_BYTES + 1)
+            if not line:
+                return None
+            if not line.endswith(b"\n"):
+                raise WireError(f"a header was cut short or is longer than {MAX_HEADER_BYTES} bytes")
+            length = _payload_length(line)
+            payload = self._reader.read(length) if length else b""
+        except OSError as err:
+            raise WireError(f"the other side is gone: {err.strerror or err}") from err
+        if len(payload) != length:
+            raise WireError(f"a payload of {length} bytes ended after {len(payload)}")
+        return Frame(line, payload)
+
+    def is_closed(self) -> bool:
+        """Say whether the other side, which has nothing to say now, has closed its end."""
+        readable, _, _ = select.select([self.sock], [], [], 0)
+        return bool(readable) and not self.sock.recv(1, socket.MSG_PEEK)
+
+    def close(self) -> None:
+        """Close the connection; closing twice is harmless."""
+        self._reader.close()
+        self.sock.close()
+
+
+def _payload_length(header: bytes) -> int:
+    try:
+        length = msgspec.json.decode(header, type=_PayloadLength).payload_length
+    except msgspec.DecodeError as err:
+        raise WireError("a header is no JSON object") from err
+    if not 0 <= length <= MAX_PAYLOAD_BYTES:
+        raise WireError(f"a payload of {length} bytes; at most {MAX_PAYLOAD_BYTES} are taken")
+    return length
+
+
+def listen(path: Path) -> socket.socket:
+    """Listen on a Unix socket that only this user can reach, replacing a dead one.
+
+    The caller holds the state folder's lock: nobody else can be listening there.
+
+    Raises:
+        UnavailableError: the path is too long for a socket, or cannot be made.
+    """
+    _check_path(path)
+    path.unlink(missing_ok=True)
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        server.bind(str(path))
+        path.chmod(0o600)
+        server.listen(16)
+    except OSError as err:
+        server.close()
+        raise UnavailableError(f"cannot listen on {path}: {err.strerror or err}") from err
+    return server
+
+
+def connect(path: Path, timeout_s: float | None = None) -> Connection:
+    """Connect to a Unix socket.
+
+    Raises:
+        UnavailableError: nobody listens there.
+    """
+    _check_path(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.settimeout(timeout_s)
+    try:
+        sock.connect(str(path))
+    except OSError as err:
+        sock.close()
+        raise UnavailableError(f"nobody answers on {path}: {err.strerror or err}") from err
+    return Connection(sock)
+
+
+def peer_uid(sock: socket.socket) -> int:
+    """Return the user id of the process at the other end, as the kernel saw it connect."""
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _pid, uid, _gid = struct.unpack("3i", credentials)
+    return int(uid)
+
+
+def _check_path(path: Path) -> None:
+    length = len(os.fsencode(path))
+    if length > _MAX_PATH_BYTES:
+        raise UnavailableError(
+            f"the socket's path is {length} bytes long, and a Unix socket takes {_MAX_PATH_BYTES}: {path}",
+            "choose a shorter state folder with --state or FADEOUT_STATE",
+        )

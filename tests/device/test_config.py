@@ -1,0 +1,167 @@
+"""The configuration: what ships, what is refused, and what a person is told."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from fadeout_device.config import Config, find_config, load, parse, with_broker
+from fadeout_device.config_errors import line_of
+from fadeout_device.errors import ConfigError
+from fadeout_device.policy import CEILING_S, CLASSES, ItemClass
+
+CONFIG = Path(__file__).parents[2] / "config"
+
+
+def test_the_file_that_ships_is_the_built_in_default() -> None:
+    assert load(CONFIG / "fadeout.toml") == Config()
+
+
+def test_the_file_that_ships_names_every_key() -> None:
+    """So that nobody has to read code to find a key: those without a value stand in a comment."""
+    text = (CONFIG / "fadeout.toml").read_text()
+    for table in Config().__struct_fields__:
+        if table == "retention":
+            continue
+        for key in getattr(Config(), table).__struct_fields__:
+            assert f"\n{key} = " in text or f"\n# {key} = " in text, f"{table}.{key}"
+
+
+def test_the_file_for_trying_it_out_is_valid() -> None:
+    assert load(CONFIG / "try.toml").sweep_s == 5
+
+
+def test_an_empty_file_is_the_default() -> None:
+    assert parse("", "x") == Config()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        pytest.param('[wake]\nwrds = ["a"]', "x:2: wake.wrds: no such key", id="a typo in a key"),
+        pytest.param("\n[waek]\n", "x:2: waek: no such key", id="a typo in a table"),
+        pytest.param('[wake]\nwords = "a"', 'x:2: wake.words: given "a"', id="a text for a list"),
+        pytest.param("[wake]\nwords = []", "x:2: wake.words: given []", id="no wake word"),
+        pytest.param('[wake]\nwords = ["a", "B C"]', "x:2: wake.words.1: given", id="no id of a word"),
+        pytest.param("[wake]\ncutoff = 1.0", "x:2: wake.cutoff: given 1.0", id="an impossible cutoff"),
+        pytest.param("[utterance]\n\nmax_ms = -3", "x:3: utterance.max_ms: given -3", id="a negative time"),
+        pytest.param("[utterance]\nmax_ms = 5.5", "x:2: utterance.max_ms: given 5.5", id="a fraction"),
+        pytest.param("a =", "x: invalid value", id="no TOML"),
+        pytest.param("[a]\nb = 1\nb = 2", "x: cannot overwrite a value", id="a key twice"),
+        pytest.param("wake = 3", "x:1: wake: given 3", id="a number for a table"),
+        pytest.param('[vault]\nsweep = "0s"', 'x:2: vault.sweep: given "0s"', id="a sweep of nothing"),
+        pytest.param('[vault]\nsweep = "2d"', 'x:2: vault.sweep: "2d" is out', id="a sweep too rare"),
+        pytest.param('[vault]\nroot_store = "tmp"', 'given "tmp"', id="a root store there is not"),
+        pytest.param("[mqtt]\nport = 99999", "x:2: mqtt.port: given 99999", id="a port there is not"),
+        pytest.param('[mqtt]\nenabled = "yes"', 'x:2: mqtt.enabled: given "yes"', id="a text for a truth"),
+        pytest.param('[mqtt]\nnode = "My Host"', "x:2: mqtt.node: given", id="a node name with a space"),
+        pytest.param('[mqtt]\ncert_file = "c"', "x:1: mqtt.key_file: is missing", id="half a certificate"),
+        pytest.param('[microphone]\nchannel = "left"', 'given "left"', id="a channel by name"),
+    ],
+)
+def test_what_cannot_be_is_told_with_its_line(text: str, told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(text, "x")
+    assert told in str(caught.value)
+    assert caught.value.hint
+    assert caught.value.exit_code == 78
+
+
+@pytest.mark.parametrize(
+    "keep",
+    [
+        *["forever", "0", "0d", "-1d", "1", "d", "1.5d", "1y", "1D", " 1d", "1d ", "7d and update", "31d"],
+        *["5w", "721h", "999999999d", "None", "", "7d or update or never", "\\u0667d", "1d\\n"],
+    ],
+)
+def test_a_period_that_is_none_cannot_be_written(keep: str) -> None:
+    with pytest.raises(ConfigError, match=r"x:2: retention\.failed\.audio\.keep: given"):
+        parse(f'[retention.failed]\naudio = {{ keep = "{keep}", purpose = "p" }}', "x")
+
+
+@pytest.mark.parametrize("keep", ["0", "7", "true", "2020-01-01", "inf"])
+def test_a_period_that_is_no_text_cannot_be_written(keep: str) -> None:
+    with pytest.raises(ConfigError, match=r"retention\.failed\.audio\.keep: given"):
+        parse(f"[retention.failed.audio]\nkeep = {keep}", "x")
+
+
+def test_a_false_wake_cannot_be_kept() -> None:
+    with pytest.raises(ConfigError, match=r"retention\.false_wake\.audio\.keep"):
+        parse('[retention.false_wake]\naudio = { keep = "1d", purpose = "p" }', "x")
+
+
+def test_keeping_needs_a_purpose() -> None:
+    with pytest.raises(ConfigError, match=r"retention\.served\.audio\.purpose: is missing"):
+        parse('[retention.served]\naudio = { keep = "1d" }', "x")
+
+
+def test_an_outcome_or_kind_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"x:1: retention\.failed\.video: no such key"):
+        parse('[retention.failed.video]\nkeep = "1d"', "x")
+
+
+def test_the_default_policy_keeps_only_what_is_needed() -> None:
+    periods = Config().policy.periods
+    assert set(periods) == {
+        ItemClass("served", "action"),
+        ItemClass("failed", "action"),
+        ItemClass("failed", "audio"),
+        ItemClass("failed", "words"),
+    }
+    for kind in ("audio", "words"):
+        period = periods[ItemClass("failed", kind)]
+        assert (period.seconds, period.ends_on_update) == (7 * 86400, True)
+
+
+def test_one_rule_changed_leaves_the_others() -> None:
+    changed = parse('[retention.failed]\naudio = { keep = "2w", purpose = "p" }', "x").policy
+    assert changed.periods[ItemClass("failed", "audio")].seconds == 14 * 86400
+    assert changed.periods[ItemClass("failed", "words")].seconds == 7 * 86400
+    assert changed.hash != Config().policy.hash
+
+
+def test_the_longest_period_is_the_ceiling() -> None:
+    longest = parse('[retention.served]\naudio = { keep = "30d", purpose = "p" }', "x").policy
+    assert longest.periods[ItemClass("served", "audio")].seconds == CEILING_S
+
+
+def test_class_codes_are_those_of_the_format() -> None:
+    assert [item_class.code for item_class in CLASSES] == list(range(1, 10))
+    assert ItemClass("failed", "audio").code == 4
+
+
+def test_a_line_is_found_in_dotted_and_quoted_keys() -> None:
+    text = 'a.b = 1\n["c"]\n# d = 2\n"d" = 3\n[c.e]\nf = 4\n'
+    assert line_of(text, ("a", "b")) == 1
+    assert line_of(text, ("c", "d")) == 4
+    assert line_of(text, ("c", "e", "f")) == 6
+    assert line_of(text, ("c", "e", "missing")) == 5
+
+
+def test_the_broker_can_be_given_on_the_command_line() -> None:
+    mqtt = with_broker(parse("[mqtt]\nenabled = false", "x"), "::1:1884").mqtt
+    assert (mqtt.enabled, mqtt.host, mqtt.port) == (True, "::1", 1884)
+
+
+@pytest.mark.parametrize("address", ["", "host", "host:", ":1883", "host:0", "host:65536", "host:x"])
+def test_a_broker_that_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(ConfigError):
+        with_broker(Config(), address)
+
+
+def test_which_file_is_read(tmp_path: Path) -> None:
+    own = tmp_path / "fadeout.toml"
+    own.write_text("")
+    assert find_config("given", {"FADEOUT_CONFIG": "named"}, tmp_path) == Path("given")
+    assert find_config(None, {"FADEOUT_CONFIG": "named"}, tmp_path) == Path("named")
+    assert find_config(None, {}, tmp_path) == own
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        load(tmp_path / "missing.toml")
+    (tmp_path / "latin.toml").write_bytes(os.fsencode("# caf") + b"\xe9")
+    with pytest.raises(ConfigError, match="not UTF-8 at byte 5"):
+        load(tmp_path / "latin.toml")
