@@ -1,0 +1,41 @@
+"""`python -m fadeout_device.vault`: the vault's command line and exit code."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import fadeout_device.vault.lean  # noqa: F401 - before anything else
+from fadeout_device.confine import confine
+from fadeout_device.errors import FadeoutError
+
+
+def main() -> int:
+    """Run the vault until it is told to stop."""
+    try:
+        # First of all: what is imported below must not have the network either.
+        confinement = confine()
+        from fadeout_device import config  # noqa: PLC0415 - after confine
+        from fadeout_device.logs import start_logging  # noqa: PLC0415
+        from fadeout_device.vault import app  # noqa: PLC0415
+
+        start_logging("vault")
+        parser = argparse.ArgumentParser(prog="python -m fadeout_device.vault", description=__doc__)
+        parser.add_argument("--state", type=Path, required=True, help="the state folder")
+        parser.add_argument("--config", type=Path, help="the configuration file; none for the defaults")
+        parser.add_argument("--replay-clock", type=float, metavar="UNIX_S", help="let the audio be the clock")
+        parser.add_argument("--mqtt", metavar="HOST:PORT", help="this broker, not the configuration's")
+        arguments = parser.parse_args()
+        loaded = config.load(arguments.config)
+        if arguments.mqtt is not None:
+            loaded = config.with_broker(loaded, arguments.mqtt)
+        app.run(app.Settings(arguments.state, loaded, arguments.replay_clock), confinement)
+    except FadeoutError as err:
+        print(*err.lines(), sep="\n", file=sys.stderr)  # noqa: T201 - this is a command
+        return err.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

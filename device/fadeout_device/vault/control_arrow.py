@@ -1,0 +1,65 @@
+"""The arrow from the `fadeout` command: one command, one answer, or a stream of happenings."""
+
+from __future__ import annotations
+
+import queue
+from typing import TYPE_CHECKING
+
+from fadeout_device import messages
+from fadeout_device.errors import FadeoutError, WireError
+
+if TYPE_CHECKING:
+    from fadeout_device.vault.service import Service
+    from fadeout_device.wire import Connection
+
+_PULSE_S = 1.0
+"""How long a watcher that went away may go unnoticed."""
+
+
+def serve(connection: Connection, service: Service) -> None:
+    """Answer commands until the other side closes.
+
+    Raises:
+        WireError: it broke the protocol, or is gone.
+    """
+    while frame := connection.receive():
+        try:
+            command = frame.message(messages.Command)
+            if isinstance(command, messages.Watch):
+                _stream(connection, service)
+                return
+            answer, payload = _answer(command, service)
+        except WireError:
+            raise
+        except FadeoutError as err:
+            answer, payload = messages.Failure(str(err), err.hint or "", err.exit_code), b""
+        connection.send(answer, payload)
+
+
+def _answer(command: messages.Command, service: Service) -> tuple[messages.Answer, bytes]:
+    match command:
+        case messages.ListRecordings():
+            return service.recordings(), b""
+        case messages.Show(recording=name):
+            return service.show(name), b""
+        case messages.Play(recording=name):
+            return service.play(name)
+        case messages.Erase():
+            return service.erase(command), b""
+        case messages.Status():
+            return service.status(), b""
+        case messages.GetPolicy():
+            return service.policy(), b""
+    raise AssertionError(f"no answer for {type(command).__name__}")
+
+
+def _stream(connection: Connection, service: Service) -> None:
+    with service.watchers.watch() as happenings:
+        # The status first: so that whoever watches knows that the watch has begun.
+        connection.send(service.status())
+        while not connection.is_closed():
+            try:
+                happening = happenings.get(timeout=_PULSE_S)
+            except queue.Empty:
+                continue
+            connection.send(happening)

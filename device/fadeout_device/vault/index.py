@@ -1,0 +1,236 @@
+"""The index of what is held: random ids, classes, leaves, end dates, states. Nothing else.
+
+SQLite through sqlite-utils. No key, wrapped or not, no capture time, no word and no
+action ever enters it: deleted rows stay in free pages, in the write-ahead log and in
+the file system's blocks. What it does give away is written in docs/threat-model.md.
+
+The outbox lives in the same file, so that a change and the event it causes commit
+together; `outbox.py` reads and empties it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from sqlite_utils import Database
+
+from fadeout_device.errors import StorageError
+from fadeout_device.policy import CLASSES, ItemClass
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+State = Literal["sealing", "live", "erasing"]
+
+_PRAGMAS = (
+    "locking_mode=EXCLUSIVE",  # this process is the only one: no shared-memory file
+    "journal_mode=WAL",
+    "synchronous=FULL",  # every commit is durable
+    "secure_delete=ON",
+    "temp_store=MEMORY",
+    "cache_size=-256",  # KiB; the rows are few and small
+)
+
+_TABLES: dict[str, dict[str, Any]] = {
+    "item": {
+        "columns": {
+            "id": str,
+            "recording": str,
+            "outcome": str,
+            "kind": str,
+            "leaf": int,
+            "state": str,
+            "ends_at_s": int,
+            "period_s": int,
+            "ends_on_update": int,
+            "size_bytes": int,
+        },
+        "pk": "id",
+    },
+    "leaf": {"columns": {"outcome": str, "kind": str, "next": int}, "pk": ("outcome", "kind")},
+    "delivery": {"columns": {"token": str, "recording": str, "at_s": float}, "pk": "token"},
+    "outbox": {
+        "columns": {"seq": int, "what": str, "item": str, "event_id": str, "ends_at_s": int},
+        "pk": "seq",
+    },
+    "meta": {"columns": {"key": str, "value": str}, "pk": "key"},
+}
+
+
+class Item(NamedTuple):
+    """One row: a sealed item, or one whose sealing or erasing is under way."""
+
+    id: str
+    """Random; the name of its file."""
+    recording: str
+    """Random; the same for all items of one interaction."""
+    item_class: ItemClass
+    leaf: int
+    state: State
+    ends_at_s: int
+    period_s: int
+    """The period that was promised at capture."""
+    ends_on_update: bool
+    size_bytes: int
+
+
+class Index:
+    """The rows. One process at a time; the caller serialises threads."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the index, making it if there is none.
+
+        Raises:
+            StorageError: it cannot be opened or is no index.
+        """
+        with _translated():
+            connection = sqlite3.connect(path, check_same_thread=False)
+            for pragma in _PRAGMAS:
+                connection.execute(f"PRAGMA {pragma}").fetchall()
+            # Plugins of sqlite-utils would be other people's code beside the keys.
+            self.db = Database(connection, execute_plugins=False)
+            with self.db.atomic():
+                for name, table in _TABLES.items():
+                    self.db.table(name).create(table["columns"], pk=table["pk"], if_not_exists=True)
+                self.db.execute("CREATE INDEX IF NOT EXISTS item_recording ON item (recording)")
+                self.db.execute("CREATE INDEX IF NOT EXISTS item_ends ON item (state, ends_at_s)")
+                for item_class in CLASSES:
+                    row = {"outcome": item_class.outcome, "kind": item_class.kind, "next": 0}
+                    self.db.table("leaf").insert(row, ignore=True)
+
+    def close(self) -> None:
+        """Close the database."""
+        self.db.conn.close()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit everything inside together, durably, or nothing.
+
+        Raises:
+            StorageError: nothing was committed.
+        """
+        with _translated(), self.db.atomic():
+            yield
+
+    # ---- items
+
+    def take_leaf(self, item_class: ItemClass) -> int:
+        """Return the class's next leaf number and count it as used."""
+        where = [item_class.outcome, item_class.kind]
+        taken = self.db.execute(
+            "UPDATE leaf SET next = next + 1 WHERE outcome = ? AND kind = ? RETURNING next - 1", where
+        ).fetchall()
+        return int(taken[0][0])
+
+    def skip_leaves(self, item_class: ItemClass, below: int) -> None:
+        """Never hand out a leaf below this one."""
+        self.db.execute(
+            "UPDATE leaf SET next = max(next, ?) WHERE outcome = ? AND kind = ?",
+            [below, item_class.outcome, item_class.kind],
+        )
+
+    def add(self, item: Item) -> None:
+        """Insert a row."""
+        self.db.table("item").insert(
+            {
+                **{name: value for name, value in item._asdict().items() if name != "item_class"},
+                "outcome": item.item_class.outcome,
+                "kind": item.item_class.kind,
+                "ends_on_update": int(item.ends_on_update),
+            }
+        )
+
+    def set_state(self, ids: Iterable[str], state: State) -> None:
+        """Change the state of rows."""
+        for item_id in ids:
+            self.db.execute("UPDATE item SET state = ? WHERE id = ?", [state, item_id])
+
+    def set_end(self, item_id: str, ends_at_s: int) -> None:
+        """Move an end date; only ever to an earlier one."""
+        self.db.execute("UPDATE item SET ends_at_s = min(ends_at_s, ?) WHERE id = ?", [ends_at_s, item_id])
+
+    def remove(self, ids: Iterable[str]) -> None:
+        """Delete rows."""
+        for item_id in ids:
+            self.db.execute("DELETE FROM item WHERE id = ?", [item_id])
+
+    def items(self, where: str = "1", arguments: Sequence[object] = ()) -> list[Item]:
+        """Return rows in the order in which they were captured; `where` is SQL of this package."""
+        with _translated():
+            rows = self.db.table("item").rows_where(where, list(arguments), order_by="rowid")
+            return [_item(row) for row in rows]
+
+    def live(self) -> list[Item]:
+        """Return the readable items."""
+        return self.items("state = 'live'")
+
+    def due(self, now_s: float) -> list[Item]:
+        """Return what must go now: past its end date, or an earlier sealing or erasing that was cut off."""
+        return self.items("state != 'live' OR ends_at_s <= ?", [now_s])
+
+    def next_end_s(self) -> int | None:
+        """Return the earliest end date of a live item."""
+        with _translated():
+            found = self.db.execute("SELECT min(ends_at_s) FROM item WHERE state = 'live'").fetchone()
+        return None if found[0] is None else int(found[0])
+
+    def floors(self) -> dict[ItemClass, int]:
+        """Return, per class, the lowest leaf that a live item needs; the next free one where there is none.
+
+        Rows being sealed count as live: their leaf is in use.
+        """
+        with _translated():
+            found = self.db.execute(
+                "SELECT leaf.outcome, leaf.kind, coalesce(min(item.leaf), leaf.next) FROM leaf LEFT JOIN item"
+                " ON item.outcome = leaf.outcome AND item.kind = leaf.kind AND item.state != 'erasing'"
+                " GROUP BY leaf.outcome, leaf.kind"
+            ).fetchall()
+        return {ItemClass(outcome, kind): floor for outcome, kind, floor in found}
+
+    # ---- deliveries: so that an utterance the ear sends twice is sealed once
+
+    def delivered(self, token: str) -> str | None:
+        """Return the recording that this delivery became, or None if it is new."""
+        with _translated():
+            found = self.db.execute("SELECT recording FROM delivery WHERE token = ?", [token]).fetchone()
+        return None if found is None else str(found[0])
+
+    def add_delivery(self, token: str, recording: str, at_s: float) -> None:
+        """Remember a delivery."""
+        self.db.table("delivery").insert({"token": token, "recording": recording, "at_s": at_s})
+
+    def forget_deliveries(self, before_s: float) -> None:
+        """Forget deliveries that nobody will send again."""
+        self.db.execute("DELETE FROM delivery WHERE at_s < ?", [before_s])
+
+    # ---- facts
+
+    def get_meta(self, key: str) -> str | None:
+        """Return a stored fact."""
+        with _translated():
+            found = self.db.execute("SELECT value FROM meta WHERE key = ?", [key]).fetchone()
+        return None if found is None else str(found[0])
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Store a fact."""
+        self.db.table("meta").upsert({"key": key, "value": value}, pk="key")
+
+
+def _item(row: dict[str, Any]) -> Item:
+    return Item(
+        row["id"], row["recording"], ItemClass(row["outcome"], row["kind"]), row["leaf"], row["state"],
+        row["ends_at_s"], row["period_s"], bool(row["ends_on_update"]), row["size_bytes"],
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Turn SQLite's errors into ours."""
+    try:
+        yield
+    except sqlite3.Error as err:
+        hint = "free some space on the disk" if "full" in str(err) else None
+        raise StorageError(f"the index cannot be used: {err}", hint) from err

@@ -1,0 +1,214 @@
+"""The arrow to the reporter: hands over what subscribers must be told, and learns what the broker has.
+
+Nothing is handed over while the broker is away, and each event is made at the
+moment it is handed over, by opening its item: so its remaining life is right, and
+the event of an erased item cannot be sent. A line leaves the outbox when the broker
+has acknowledged it; after a lost connection, whatever was not is made anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from fadeout_broker import contract
+from fadeout_device.errors import FadeoutError, StorageError, WireError
+from fadeout_device.vault.errors import KeyErasedError
+
+if TYPE_CHECKING:
+    from fadeout_device.vault.outbox import Line
+    from fadeout_device.vault.service import Service
+
+log = logging.getLogger(__name__)
+
+_FIRST_STATE_SEQ = -1
+"""The outbox counts from 1 upwards; states are no lines of it and count downwards."""
+STATE_EVERY_S = 600.0
+_SEND_TIMEOUT = struct.pack("@ll", 5, 0)
+"""5 seconds as a struct timeval: sending happens under the service's lock, and must not hang."""
+
+
+class ReporterArrow:
+    """Serves one reporter at a time; a new one takes the place of the old."""
+
+    def __init__(self, service: Service, settings: contract.BrokerSettings) -> None:
+        self._service = service
+        self._settings = settings
+        self._sock: socket.socket | None = None
+        self._is_connected = False
+        self._in_flight: dict[int, Line] = {}
+        self._state_seq = _FIRST_STATE_SEQ
+        self._is_state_in_flight = False
+        self._state_sent: contract.DeviceState | None = None
+        self._state_sent_s = 0.0
+
+    def serve(self, sock: socket.socket) -> None:
+        """Serve a reporter until it goes.
+
+        Raises:
+            WireError: it broke the protocol.
+        """
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND_TIMEOUT)
+        with self._service.lock:
+            self._take_over(sock)
+        try:
+            with sock.makefile("rb") as lines:
+                while line := lines.readline(contract.MAX_LINE_BYTES + 1):
+                    self._hear(line, sock)
+        except OSError as err:
+            raise WireError(f"the reporter is gone: {err.strerror or err}") from err
+        finally:
+            with self._service.lock:
+                if self._sock is sock:
+                    self._leave()
+
+    def pump(self) -> None:
+        """Hand over what can be handed over. Called after every change, under the service's lock."""
+        if self._sock is None or not self._is_connected:
+            return
+        try:
+            self._hand_over_state()
+            while not all(self._hand_over(line) for line in self._oldest()):
+                pass  # a line was dropped: there is room for a later one
+        except WireError as err:
+            # The reading thread sees the same end of the connection and cleans up.
+            log.info("the reporter is gone: %s", err)
+            self._is_connected = False
+
+    def _take_over(self, sock: socket.socket) -> None:
+        if self._sock is not None:
+            self._leave()
+        self._sock = sock
+        self._service.is_reporter_here = True
+        self._send(contract.Configure(self._settings, self._node()))
+
+    def _leave(self) -> None:
+        self._sock, self._is_connected = None, False
+        self._in_flight.clear()
+        self._service.is_reporter_here = False
+        self._set_broker("the reporter is away")
+
+    def _node(self) -> str:
+        """Return this device's name in topics: configured, or random and kept."""
+        if self._settings.node is not None:
+            return self._settings.node
+        index = self._service.store.index
+        node = index.get_meta("node")
+        if node is None:
+            node = f"sp-{secrets.token_hex(3)}"
+            with index.transaction():
+                index.set_meta("node", node)
+        return node
+
+    def _hear(self, line: bytes, sock: socket.socket) -> None:
+        try:
+            said = msgspec.json.decode(line, type=contract.FromReporter)
+        except msgspec.DecodeError as err:
+            raise WireError("the reporter sent something that is no message") from err
+        with self._service.lock:
+            if self._sock is not sock:
+                return  # another reporter has taken its place
+            if isinstance(said, contract.Published):
+                self._forget(said.seq)
+            else:
+                self._is_connected = said.connected
+                self._in_flight.clear()
+                self._state_sent, self._is_state_in_flight = None, False
+                self._set_broker("connected" if said.connected else said.detail or "not connected")
+            self.pump()
+
+    def _forget(self, seq: int) -> None:
+        if seq == self._state_seq:
+            self._is_state_in_flight = False
+            return
+        line = self._in_flight.pop(seq, None)
+        if line is None:
+            return
+        index = self._service.store.index
+        with index.transaction():
+            self._service.store.outbox.remove(seq)
+        what = "reported" if line.what == "action" else "withdrawn"
+        self._service.tell(what)
+
+    def _set_broker(self, words: str) -> None:
+        if words != self._service.broker:
+            self._service.broker = words
+            self._service.tell("broker", reason=words)
+
+    def _hand_over_state(self) -> None:
+        if self._is_state_in_flight:
+            return
+        state = self._state()
+        now = self._service.clock.now()
+        if state != self._state_sent or now - self._state_sent_s >= STATE_EVERY_S:
+            self._state_seq -= 1
+            self._state_sent, self._state_sent_s, self._is_state_in_flight = state, now, True
+            self._send(contract.Publish(self._state_seq, state))
+
+    def _state(self) -> contract.DeviceState:
+        status = self._service.status()
+        sweep = {"ok": "ok", "none yet": "none"}.get(status.last_sweep, "failed")
+        return contract.DeviceState(
+            v=contract.VERSION,
+            listening=status.listening,
+            held=status.held,
+            overdue=status.overdue,
+            sweep=sweep,  # type: ignore[arg-type]  # one of three words, checked again on the way out
+        )
+
+    def _oldest(self) -> list[Line]:
+        # One place is the state's.
+        return self._service.store.outbox.oldest(contract.MAX_IN_FLIGHT - 1)
+
+    def _hand_over(self, line: Line) -> bool:
+        """Hand a line over, unless it was; False when there was nothing to tell any more."""
+        if line.seq in self._in_flight:
+            return True
+        publish = self._withdrawal(line) if line.what == "erase" else self._action(line)
+        if publish is None:
+            index = self._service.store.index
+            with index.transaction():
+                self._service.store.outbox.remove(line.seq)
+            return False
+        self._in_flight[line.seq] = line
+        self._send(publish)
+        return True
+
+    def _withdrawal(self, line: Line) -> contract.Publish:
+        notice = contract.EraseNotice(v=contract.VERSION, ids=(line.event_id,))
+        return contract.Publish(line.seq, notice)
+
+    def _action(self, line: Line) -> contract.Publish | None:
+        """Make the event of an action item; None when the item has ended or cannot be opened any more."""
+        store = self._service.store
+        ttl_s = int(line.ends_at_s - self._service.clock.now())
+        found = store.index.items("id = ?", [line.item])
+        if ttl_s < 1 or not found:
+            return None
+        (item,) = found
+        try:
+            event_id, metadata = store.event_id(item), store.metadata(item)
+        except KeyErasedError:
+            return None
+        except (FadeoutError, StorageError) as err:
+            log.warning("an event cannot be made: %s", err)
+            return None
+        outcome = item.item_class.outcome
+        if outcome == "false_wake":
+            return None
+        event = contract.ActionEvent(
+            v=contract.VERSION, id=event_id, action=metadata.action, outcome=outcome, ttl=ttl_s
+        )
+        return contract.Publish(line.seq, event, expiry_s=ttl_s)
+
+    def _send(self, message: contract.ToReporter) -> None:
+        assert self._sock is not None  # noqa: S101 - callers hold a connection
+        try:
+            self._sock.sendall(msgspec.json.encode(message) + b"\n")
+        except OSError as err:
+            raise WireError(err.strerror or str(err)) from err

@@ -1,0 +1,305 @@
+"""What the vault does, one call at a time: seal, sweep, list, open, erase, say how it is.
+
+The arrows (`ear_arrow.py`, `reporter_arrow.py`, `control_arrow.py`) each have their
+threads; all of them end here, under one lock. Every change is told to the watchers
+and, by `on_change`, to the reporter.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from fadeout_device import __version__
+from fadeout_device.errors import UsageError
+from fadeout_device.messages import (
+    EarState,
+    Erase,
+    Erased,
+    Happening,
+    ItemRow,
+    NotSealed,
+    Opened,
+    PolicyReport,
+    Ready,
+    RecordingRow,
+    Recordings,
+    Sealed,
+    StatusReport,
+    Utterance,
+    Wake,
+)
+from fadeout_device.policy import KINDS
+from fadeout_device.vault.errors import EraseError, NoSuchRecordingError, SealError
+from fadeout_device.vault.watchers import Watchers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from fadeout_device.confine import Confinement
+    from fadeout_device.vault.clock import Clock
+    from fadeout_device.vault.index import Item
+    from fadeout_device.vault.store import Store
+
+log = logging.getLogger(__name__)
+
+_EAR_AWAY = EarState(listening=False, source="")
+
+
+class Service:
+    """The vault's one desk. Thread-safe."""
+
+    def __init__(self, store: Store, clock: Clock, confinement: Confinement, sweep_s: int) -> None:
+        self.lock = threading.RLock()
+        self.store = store
+        self.clock = clock
+        self.watchers = Watchers()
+        self.on_change: Callable[[], None] = lambda: None
+        self.broker = "not configured"
+        self.is_reporter_here = False
+        self.is_ready = threading.Event()
+        """Set once nothing overdue is left: before that the microphone stays closed (P11)."""
+        self._confinement = confinement
+        self._sweep_s = sweep_s
+        self._ear: EarState | None = None
+        self._last_sweep_s: float | None = None
+        self._last_sweep = "none yet"
+
+    # ---- the ear
+
+    def ear_is_here(self) -> Ready:
+        """Greet the ear."""
+        with self.lock:
+            self._ear = _EAR_AWAY
+        return Ready()
+
+    def ear_is_away(self) -> None:
+        """The ear's connection is gone."""
+        with self.lock:
+            self._ear = None
+            self.tell("ear_away")
+            self.on_change()
+
+    def hear(self, message: EarState | Wake) -> None:
+        """Take note of what the ear does."""
+        with self.lock:
+            if isinstance(message, Wake):
+                self.tell("wake", wake_word=message.wake_word, score=message.score)
+                return
+            self._ear = message
+            self.tell("listening" if message.listening else "not_listening", reason=message.source)
+            self.on_change()
+
+    def seal(self, utterance: Utterance, audio: bytes) -> Sealed | NotSealed:
+        """Seal an utterance as the policy says, or drop it."""
+        with self.lock:
+            self.tell(
+                "utterance",
+                wake_word=utterance.wake_word,
+                score=utterance.score,
+                outcome=utterance.outcome,
+                speech_s=utterance.speech_s,
+            )
+            try:
+                recording, kept = self.store.seal(utterance, audio)
+            except SealError as err:
+                log.warning("%s", err)
+                self.tell("not_sealed", reason=str(err))
+                return NotSealed(utterance.delivery, str(err)[:300])
+            if kept:
+                self.tell("sealed", recording=recording, outcome=utterance.outcome, kept=kept)
+            self.on_change()
+            return Sealed(utterance.delivery, recording, kept)
+
+    # ---- time
+
+    def start(self) -> None:
+        """Erase what must not outlive this moment, before anything is served."""
+        with self.lock:
+            self.sweep()
+            try:
+                self._tell_erased(self.store.erase_outdated(__version__), "update")
+            except EraseError as err:
+                self._sweep_failed(err)
+
+    def advance(self, time_s: float) -> None:
+        """Replay: the audio has come so far."""
+        with self.lock:
+            self.clock.raise_floor(time_s)
+            if self.seconds_to_sweep() <= 0:
+                self.sweep()
+
+    def sweep(self) -> None:
+        """Erase what is due. A failure is told, and the next sweep tries again."""
+        with self.lock:
+            self._last_sweep_s = self.clock.now()
+            try:
+                erased = self.store.erase_due()
+            except EraseError as err:
+                self._sweep_failed(err)
+            else:
+                self._last_sweep = "ok"
+                self.is_ready.set()
+                self._tell_erased(erased, "expired")
+            self.on_change()
+
+    def seconds_to_sweep(self) -> float:
+        """Return the time until the next sweep is needed; not above zero when it is now."""
+        with self.lock:
+            now = self.clock.now()
+            last = now - self._sweep_s if self._last_sweep_s is None else self._last_sweep_s
+            next_end = self.store.index.next_end_s()
+            until_end = self._sweep_s if next_end is None else next_end - now
+            if self._last_sweep != "ok":
+                # What failed is tried again soon, but not in a busy loop.
+                return min(60.0, self._sweep_s) - (now - last)
+            return min(until_end, self._sweep_s - (now - last))
+
+    def _sweep_failed(self, err: EraseError) -> None:
+        log.error("%s", err)
+        self._last_sweep = str(err)
+        self.tell("erase_failed", reason=str(err))
+
+    # ---- the fadeout command
+
+    def recordings(self) -> Recordings:
+        """Return what is held, newest first, without opening anything."""
+        with self.lock:
+            now = self.clock.now()
+            rows = _rows(item for item in self.store.index.live() if item.ends_at_s > now)
+            return Recordings(tuple(reversed(rows)))
+
+    def show(self, name: str) -> Opened:
+        """Open the metadata of a recording; raises as `Store.find` and `Store.metadata`."""
+        with self.lock:
+            items = self.store.find(name)
+            metadata = self.store.metadata(items[0])
+            return Opened(_rows(items)[0], *msgspec.structs.astuple(metadata))
+
+    def play(self, name: str) -> tuple[Opened, bytes]:
+        """Open the audio of a recording.
+
+        Raises:
+            NoSuchRecordingError: no such recording, or its audio is not kept.
+        """
+        with self.lock:
+            audio = [item for item in self.store.find(name) if item.item_class.kind == "audio"]
+            if not audio:
+                raise NoSuchRecordingError(
+                    f"no audio of recording {name} is held", "fadeout list shows what is kept of it"
+                )
+            content = self.store.content(audio[0])
+            return self.show(name), content
+
+    def erase(self, command: Erase) -> Erased:
+        """Erase what the command names; the answer comes after the deletion point.
+
+        Raises:
+            UsageError: it names nothing, or in more than one way.
+            NoSuchRecordingError: nothing of that name is held.
+            EraseError: the keys may still exist; it will be tried again.
+        """
+        ways = [bool(command.recordings), command.last is not None, command.since_s is not None]
+        if sum(ways) + command.everything != 1:
+            raise UsageError("name what to erase in one way: ids, --last, --since or --all")
+        with self.lock:
+            if command.everything:
+                held = _rows(self.store.index.live())
+                erased = self._erase(self.store.erase_everything)
+            else:
+                items = self._named(command)
+                held = _rows(items)
+                erased = self._erase(lambda: self.store.erase(items, withdraw=True))
+            self._tell_erased(erased, "user")
+            return Erased(tuple(row.recording for row in held), len(erased))
+
+    def _erase(self, erase: Callable[[], list[Item]]) -> list[Item]:
+        try:
+            return erase()
+        except EraseError as err:
+            self._sweep_failed(err)
+            raise
+        finally:
+            self.on_change()
+
+    def _named(self, command: Erase) -> list[Item]:
+        if command.recordings:
+            found = {item.id: item for name in command.recordings for item in self.store.find(name)}
+            return list(found.values())
+        if command.since_s is not None:
+            return self.store.captured_since(self.clock.now() - command.since_s)
+        newest = [row.recording for row in self.recordings().recordings[: command.last]]
+        return [item for item in self.store.index.live() if item.recording in newest]
+
+    def policy(self) -> PolicyReport:
+        """Return the policy that is being enforced."""
+        return PolicyReport(msgspec.json.decode(self.store.policy.document), self.store.policy.hash)
+
+    def status(self) -> StatusReport:
+        """Return how the vault is."""
+        with self.lock:
+            ear = self._ear or _EAR_AWAY
+            return StatusReport(
+                version=__version__,
+                policy_hash=self.store.policy.hash,
+                listening=ear.listening,
+                source=ear.source,
+                wake_words=ear.wake_words,
+                overflows=ear.overflows,
+                dropped=ear.dropped,
+                ear="away" if self._ear is None else "connected",
+                reporter="connected" if self.is_reporter_here else "away",
+                broker=self.broker,
+                unsent_events=self.store.outbox.count(),
+                held=self.held(),
+                overdue=self.store.overdue(),
+                next_end_s=self.store.index.next_end_s(),
+                last_sweep_s=self._last_sweep_s,
+                last_sweep=self._last_sweep,
+                time_s=self.clock.now(),
+                root_store=self.store.roots.name,
+                root_protects=self.store.roots.protects,
+                root_does_not=self.store.roots.does_not,
+                network=self._confinement.network,
+                memory=self._confinement.memory,
+            )
+
+    def held(self) -> int:
+        """Return the number of recordings that are held."""
+        return len({item.recording for item in self.store.index.live()})
+
+    # ---- telling
+
+    def tell(self, what: str, **fields: object) -> None:
+        """Tell the watchers."""
+        self.watchers.tell(msgspec.convert({"type": "happening", "what": what, "at_s": self.clock.now(),
+                                            **fields}, Happening))  # fmt: skip
+
+    def _tell_erased(self, erased: list[Item], reason: str) -> None:
+        if erased:
+            log.info("keys erased: items=%d reason=%s", len(erased), reason)
+            self.tell("erased", items=len(erased), reason=reason, generation=self.store.keyring.generation)
+
+
+def _rows(items: Iterable[Item]) -> list[RecordingRow]:
+    """Group items by recording, in the order of capture."""
+    grouped: dict[str, list[Item]] = {}
+    for item in items:
+        grouped.setdefault(item.recording, []).append(item)
+    rows = []
+    for recording, parts in grouped.items():
+        parts.sort(key=lambda item: KINDS.index(item.item_class.kind))
+        rows.append(
+            RecordingRow(
+                recording,
+                parts[0].item_class.outcome,
+                tuple(
+                    ItemRow(part.item_class.kind, part.ends_at_s, part.size_bytes, part.ends_on_update)
+                    for part in parts
+                ),
+            )
+        )
+    return rows

@@ -1,0 +1,183 @@
+"""The erase protocol: what is dead stays dead and what lives stays alive, wherever the power fails."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography.exceptions import InvalidTag
+
+from fadeout_device.policy import CLASSES, ItemClass
+from fadeout_device.vault import keyring as keyring_module
+from fadeout_device.vault.errors import FormatError, KeyErasedError, KeysLostError
+from fadeout_device.vault.keyring import Keyring
+from fadeout_device.vault.roots.file import FileRootStore
+from fakes import FakeRoots, PowerCutError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+AUDIO = ItemClass("failed", "audio")
+ACTION = ItemClass("failed", "action")
+
+
+def _is_dead(keyring: Keyring, leaf: int, item_class: ItemClass = AUDIO) -> bool:
+    try:
+        keyring.leaf_key(item_class, leaf)
+    except KeyErasedError:
+        return True
+    return False
+
+
+def test_keys_stay_the_same_over_restarts(tmp_path: Path) -> None:
+    roots = FileRootStore(tmp_path)
+    before = {c: Keyring(tmp_path, roots).leaf_key(c, 5) for c in CLASSES}
+    after = {c: Keyring(tmp_path, FileRootStore(tmp_path)).leaf_key(c, 5) for c in CLASSES}
+    assert before == after
+    assert len(set(before.values())) == len(CLASSES)
+
+
+def test_an_erased_leaf_is_gone_for_good_and_others_are_not(tmp_path: Path) -> None:
+    keyring = Keyring(tmp_path, FileRootStore(tmp_path))
+    kept = keyring.leaf_key(AUDIO, 4)
+    keyring.erase([(AUDIO, 3)], {ACTION: 2})
+    for each in (keyring, Keyring(tmp_path, FileRootStore(tmp_path))):
+        assert _is_dead(each, 3)
+        assert _is_dead(each, 1, ACTION)
+        assert not _is_dead(each, 2, ACTION)
+        assert each.leaf_key(AUDIO, 4) == kept
+
+
+def test_erasing_everything_changes_every_key(tmp_path: Path) -> None:
+    keyring = Keyring(tmp_path, FileRootStore(tmp_path))
+    before = {keyring.leaf_key(c, leaf) for c in CLASSES for leaf in range(3)}
+    keyring.erase_everything()
+    assert not before & {keyring.leaf_key(c, leaf) for c in CLASSES for leaf in range(3)}
+
+
+def test_an_old_copy_of_the_disk_opens_with_no_root_of_today(tmp_path: Path) -> None:
+    """The point of it all: yesterday's blob and today's roots give nothing."""
+    roots = FakeRoots()
+    keyring = Keyring(tmp_path, roots)
+    old_blob = (tmp_path / "keyring-1").read_bytes()
+    (slot,) = [s for s in roots.slots if keyring_module._parse_slot(s)]
+    root = keyring_module._parse_slot(slot)
+    assert root is not None
+    keyring_module._open(old_blob, 1, root[1])  # positive control: before the erasure it opens
+    keyring.erase([(AUDIO, 0)], {})
+    for parsed in map(keyring_module._parse_slot, roots.slots):
+        if parsed is not None:
+            with pytest.raises((InvalidTag, FormatError)):
+                keyring_module._open(old_blob, 1, parsed[1])
+
+
+def test_only_one_slot_holds_a_root_after_an_erasure(tmp_path: Path) -> None:
+    roots = FakeRoots()
+    keyring = Keyring(tmp_path, roots)
+    for leaf in range(5):
+        keyring.erase([(AUDIO, leaf)], {})
+        assert sum(keyring_module._parse_slot(s) is not None for s in roots.slots) == 1
+
+
+def _cut(at: tuple[str, int], error: BaseException) -> Callable[[str, int], None]:
+    def before(what: str, slot: int) -> None:
+        if (what, slot) == at:
+            raise error
+
+    return before
+
+
+@pytest.mark.parametrize("is_torn", [False, True], ids=["slot untouched", "slot torn"])
+@pytest.mark.parametrize("step", [("write", 0), ("erase", 1)], ids=["at the commit", "at the deletion"])
+def test_power_lost_in_a_root_slot_loses_no_key_and_revives_none(
+    tmp_path: Path, step: tuple[str, int], *, is_torn: bool
+) -> None:
+    roots = FakeRoots()
+    keyring = Keyring(tmp_path, roots)
+    kept = keyring.leaf_key(AUDIO, 4)
+    roots.is_torn_by_failure = is_torn
+    roots.before = _cut(step, PowerCutError())
+    with pytest.raises(PowerCutError):
+        keyring.erase([(AUDIO, 3)], {})
+    roots.before = lambda _what, _slot: None
+    again = Keyring(tmp_path, roots)
+    assert again.leaf_key(AUDIO, 4) == kept
+    # Before the commit nothing had happened; after it, the start has finished it.
+    assert _is_dead(again, 3) == (step[0] == "erase")
+    assert sum(keyring_module._parse_slot(s) is not None for s in roots.slots) == 1
+    again.erase([(AUDIO, 3)], {})
+    assert _is_dead(again, 3)
+
+
+def test_power_lost_before_the_commit_leaves_a_blob_that_is_removed(tmp_path: Path) -> None:
+    roots = FakeRoots()
+    keyring = Keyring(tmp_path, roots)
+    roots.before = _cut(("write", 0), PowerCutError())
+    with pytest.raises(PowerCutError):
+        keyring.erase([(AUDIO, 3)], {})
+    assert (tmp_path / "keyring-2").exists()
+    roots.before = lambda _what, _slot: None
+    Keyring(tmp_path, roots)
+    assert sorted(path.name for path in tmp_path.glob("keyring-*")) == ["keyring-1"]
+
+
+def test_a_root_store_that_fails_changes_nothing_and_can_be_tried_again(tmp_path: Path) -> None:
+    roots = FakeRoots()
+    keyring = Keyring(tmp_path, roots)
+    roots.before = _cut(("write", 0), OSError(errno.EIO, "broken"))
+    with pytest.raises(OSError, match="broken"):
+        keyring.erase([(AUDIO, 3)], {})
+    assert not _is_dead(keyring, 3)
+    roots.before = lambda _what, _slot: None
+    keyring.erase([(AUDIO, 3)], {})
+    assert _is_dead(keyring, 3)
+
+
+def test_a_first_start_cut_off_anywhere_is_begun_again(tmp_path: Path) -> None:
+    for step in (("write", 1), ("erase", 0)):
+        roots = FakeRoots()
+        folder = tmp_path / step[0]
+        folder.mkdir()
+        roots.before = _cut(step, PowerCutError())
+        with pytest.raises(PowerCutError):
+            Keyring(folder, roots)
+        roots.before = lambda _what, _slot: None
+        assert Keyring(folder, roots).leaf_key(AUDIO, 0)
+
+
+@pytest.mark.parametrize("lost", ["keyring-1", "root-1"])
+def test_lost_keys_are_never_replaced_silently(tmp_path: Path, lost: str) -> None:
+    Keyring(tmp_path, FileRootStore(tmp_path))
+    (tmp_path / lost).write_bytes(os.urandom((tmp_path / lost).stat().st_size))
+    with pytest.raises(KeysLostError, match="lost") as caught:
+        Keyring(tmp_path, FileRootStore(tmp_path))
+    assert caught.value.hint
+
+
+def test_an_erased_slot_file_has_none_of_its_old_bytes(tmp_path: Path) -> None:
+    roots = FileRootStore(tmp_path)
+    roots.write(0, b"r" * 48)
+    old = (tmp_path / "root-0").read_bytes()
+    inode = (tmp_path / "root-0").stat().st_ino
+    assert roots.read(0) == b"r" * 48
+    roots.erase(0)
+    new = (tmp_path / "root-0").read_bytes()
+    assert (tmp_path / "root-0").stat().st_ino == inode, "a new file would leave the old blocks alone"
+    assert len(new) == len(old)
+    assert not any(old[i : i + 16] in new for i in range(0, len(old), 16))
+
+
+def test_a_slot_file_with_any_part_missing_gives_nothing(tmp_path: Path) -> None:
+    roots = FileRootStore(tmp_path)
+    roots.write(0, b"r" * 48)
+    stored = bytearray((tmp_path / "root-0").read_bytes())
+    stored[9000] ^= 1
+    (tmp_path / "root-0").write_bytes(stored)
+    assert sum(a == b for a, b in zip(roots.read(0), b"r" * 48, strict=True)) < 10
+
+
+def test_a_keyring_does_not_show_its_keys(tmp_path: Path) -> None:
+    assert repr(Keyring(tmp_path, FakeRoots())) == "Keyring(generation 1)"

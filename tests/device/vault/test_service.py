@@ -1,0 +1,382 @@
+"""What the vault does for the ear, the reporter and the command, in one process with a clock of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from device.vault.conftest import utterance
+from fadeout_broker import contract
+from fadeout_device import __version__, messages, wire
+from fadeout_device.confine import Confinement
+from fadeout_device.errors import FadeoutError, UsageError
+from fadeout_device.vault import control_arrow, ear_arrow
+from fadeout_device.vault.errors import EraseError
+from fadeout_device.vault.reporter_arrow import ReporterArrow
+from fadeout_device.vault.service import Service
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from device.vault.conftest import Rig
+
+AUDIO = b"\x01\x02" * 16000
+
+
+@pytest.fixture
+def service(rig: Rig) -> Service:
+    made = Service(rig.store, rig.clock, Confinement("n", "m"), rig.config.sweep_s)
+    made.start()
+    return made
+
+
+class _Reporter:
+    """The reporter's end of its arrow."""
+
+    def __init__(self, service: Service, settings: contract.BrokerSettings) -> None:
+        ours, theirs = socket.socketpair()
+        arrow = ReporterArrow(service, settings)
+        service.on_change = arrow.pump
+
+        def serve() -> None:
+            with contextlib.closing(theirs):
+                arrow.serve(theirs)
+
+        self._thread = threading.Thread(target=serve)
+        self._thread.start()
+        ours.settimeout(10)
+        self._sock = ours
+        self._lines = ours.makefile("rb")
+
+    def receive(self) -> Any:  # noqa: ANN401 - one of the contract's structs
+        return msgspec.json.decode(self._lines.readline(), type=contract.ToReporter)
+
+    def receive_event(self) -> contract.Publish:
+        """Return the next thing to publish that is not the retained state."""
+        while True:
+            publish: contract.Publish = self.receive()
+            if not isinstance(publish.payload, contract.DeviceState):
+                return publish
+            self.say(contract.Published(publish.seq))
+
+    def say(self, what: contract.FromReporter) -> None:
+        self._sock.sendall(msgspec.json.encode(what) + b"\n")
+
+    def close(self) -> None:
+        self._sock.shutdown(socket.SHUT_RDWR)
+        self._thread.join(10)
+        self._lines.close()
+        self._sock.close()
+
+
+@pytest.fixture
+def report(service: Service) -> Iterator[Callable[[], _Reporter]]:
+    """Connect a reporter; each call a new one."""
+    made: list[_Reporter] = []
+
+    def connect() -> _Reporter:
+        made.append(_Reporter(service, contract.BrokerSettings(node="sp-test")))
+        return made[-1]
+
+    yield connect
+    for reporter in made:
+        reporter.close()
+
+
+def _wait_until(service: Service, condition: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        with service.lock:
+            if condition():
+                return
+        time.sleep(0.01)
+    raise TimeoutError
+
+
+def test_events_wait_for_the_broker_and_are_made_when_they_are_sent(
+    rig: Rig, service: Service, report: Callable[[], _Reporter]
+) -> None:
+    service.seal(utterance(), AUDIO)
+    (action,) = (item for item in rig.store.index.live() if item.item_class.kind == "action")
+    reporter = report()
+    assert reporter.receive().node == "sp-test"
+    rig.clock.now_s += 3600
+    reporter.say(contract.BrokerLink(connected=True))
+    publish = reporter.receive_event()
+    event = publish.payload
+    assert isinstance(event, contract.ActionEvent)
+    assert event.ttl == publish.expiry_s == int(action.ends_at_s - rig.clock.now_s)
+    assert (event.id, event.action, event.outcome) == (rig.store.event_id(action), "none", "failed")
+
+
+def test_what_was_not_acknowledged_is_sent_again_with_the_life_it_has_left(
+    rig: Rig, service: Service, report: Callable[[], _Reporter]
+) -> None:
+    service.seal(utterance(), AUDIO)
+    reporter = report()
+    reporter.receive()
+    reporter.say(contract.BrokerLink(connected=True))
+    first = reporter.receive_event()
+    reporter.say(contract.BrokerLink(connected=False, detail="gone"))
+    rig.clock.now_s += 600
+    reporter.say(contract.BrokerLink(connected=True))
+    second = reporter.receive_event()
+    assert isinstance(first.payload, contract.ActionEvent)
+    assert second.payload == msgspec.structs.replace(first.payload, ttl=first.payload.ttl - 600)
+    reporter.say(contract.Published(second.seq))
+    _wait_until(service, lambda: rig.store.outbox.count() == 0)
+    reporter.say(contract.BrokerLink(connected=False, detail="gone"))
+    reporter.say(contract.BrokerLink(connected=True))
+    service.seal(utterance(), AUDIO)
+    assert reporter.receive_event().payload != second.payload
+    assert rig.store.outbox.count() == 1
+
+
+def test_the_event_of_an_erased_item_is_never_sent_only_its_withdrawal(
+    service: Service, report: Callable[[], _Reporter]
+) -> None:
+    service.seal(utterance(), AUDIO)
+    service.erase(messages.Erase(last=1))
+    reporter = report()
+    reporter.receive()
+    reporter.say(contract.BrokerLink(connected=True))
+    publish = reporter.receive_event()
+    assert isinstance(publish.payload, contract.EraseNotice)
+
+
+def test_the_event_of_an_ended_item_is_never_sent(
+    rig: Rig, service: Service, report: Callable[[], _Reporter]
+) -> None:
+    service.seal(utterance(), AUDIO)
+    rig.clock.now_s += 2 * 86400
+    service.seal(utterance(), AUDIO)
+    reporter = report()
+    reporter.receive()
+    reporter.say(contract.BrokerLink(connected=True))
+    event = reporter.receive_event().payload
+    assert isinstance(event, contract.ActionEvent)
+    assert event.ttl > 80000, "the younger one's"
+    assert rig.store.outbox.count() == 1
+
+
+def test_a_reporter_never_holds_more_than_it_may(service: Service, report: Callable[[], _Reporter]) -> None:
+    for _ in range(contract.MAX_IN_FLIGHT + 10):
+        service.seal(utterance(), AUDIO)
+    reporter = report()
+    reporter.receive()
+    reporter.say(contract.BrokerLink(connected=True))
+    seen = [reporter.receive().seq for _ in range(contract.MAX_IN_FLIGHT)]
+    reporter._sock.settimeout(0.3)
+    with pytest.raises(TimeoutError):
+        reporter._sock.recv(1, socket.MSG_PEEK)
+    assert len(set(seen)) == contract.MAX_IN_FLIGHT
+
+
+def test_a_reporter_that_breaks_the_protocol_is_dropped_and_the_next_is_served(
+    service: Service, report: Callable[[], _Reporter]
+) -> None:
+    service.seal(utterance(), AUDIO)
+    for hostile in (b"{}\n", b"x" * 9000 + b"\n", b'{"say":"published","seq":"1"}\n'):
+        reporter = report()
+        reporter.receive()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(threading, "excepthook", lambda _args: None)
+            reporter._sock.sendall(hostile)
+            reporter._thread.join(10)
+        assert not reporter._thread.is_alive()
+    reporter = report()
+    reporter.receive()
+    reporter.say(contract.BrokerLink(connected=True))
+    assert reporter.receive_event().seq == 1
+
+
+def test_the_node_is_random_and_kept(rig: Rig, service: Service) -> None:
+    arrows = [ReporterArrow(service, contract.BrokerSettings()) for _ in range(2)]
+    first, second = (arrow._node() for arrow in arrows)
+    assert first == second
+    assert first.startswith("sp-")
+    rig.store.index.get_meta("node")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(messages.Erase(), id="nothing named"),
+        pytest.param(messages.Erase(last=1, everything=True), id="named twice"),
+        pytest.param(messages.Erase(recordings=("a",), since_s=1.0), id="named twice, too"),
+    ],
+)
+def test_erasing_needs_exactly_one_name(service: Service, command: messages.Erase) -> None:
+    with pytest.raises(UsageError):
+        service.erase(command)
+
+
+def test_erasing_by_each_name(rig: Rig, service: Service) -> None:
+    def held() -> list[str]:
+        return [row.recording for row in service.recordings().recordings]
+
+    for _ in range(6):
+        service.seal(utterance(), AUDIO)
+        rig.clock.now_s += 600
+    newest, second, *_ = held()
+    assert service.erase(messages.Erase(recordings=(second[:12],))).recordings == (second,)
+    assert service.erase(messages.Erase(last=1)).recordings == (newest,)
+    assert len(service.erase(messages.Erase(since_s=2000.0)).recordings) == 1
+    assert len(held()) == 3
+    assert service.erase(messages.Erase(everything=True)).items == 6
+    assert service.erase(messages.Erase(everything=True)).items == 0
+    assert held() == []
+
+
+def test_a_sweep_that_fails_is_told_and_keeps_the_microphone_closed_at_start(rig: Rig) -> None:
+    rig.seal()
+    rig.clock.now_s += 30 * 86400
+
+    def broken(_what: str, _slot: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    rig.roots.before = broken
+    service = Service(rig.store, rig.clock, Confinement("n", "m"), 900)
+    with service.watchers.watch() as happenings:
+        service.start()
+        assert happenings.get_nowait().what == "erase_failed"
+    assert not service.is_ready.is_set()
+    status = service.status()
+    assert status.overdue == 2
+    assert "input/output error" in status.last_sweep
+    assert 0 < service.seconds_to_sweep() <= 60
+    rig.roots.before = lambda _what, _slot: None
+    service.sweep()
+    assert service.is_ready.is_set()
+    assert (service.status().overdue, service.status().last_sweep) == (0, "ok")
+
+
+def test_a_failed_erasure_is_no_success(rig: Rig, service: Service) -> None:
+    service.seal(utterance(), AUDIO)
+
+    def broken(_what: str, _slot: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    rig.roots.before = broken
+    with service.watchers.watch() as happenings:
+        with pytest.raises(EraseError):
+            service.erase(messages.Erase(last=1))
+        assert [happenings.get_nowait().what for _ in range(happenings.qsize())] == ["erase_failed"]
+
+
+def test_the_next_sweep_is_when_the_next_item_ends(rig: Rig, service: Service) -> None:
+    assert service.seconds_to_sweep() == pytest.approx(900)
+    rig.clock.now_s += 800
+    service.seal(utterance(), AUDIO)
+    assert service.seconds_to_sweep() == pytest.approx(100)
+    service.sweep()
+    action_end_s = min(item.ends_at_s for item in rig.store.index.live())
+    rig.clock.now_s = action_end_s - 30.0
+    service.sweep()
+    assert service.seconds_to_sweep() == pytest.approx(30)
+
+
+def test_the_version_that_ran_is_remembered(rig: Rig, service: Service) -> None:
+    service.start()
+    assert rig.store.index.get_meta("version") == __version__
+
+
+def _talk(serve: Callable[[wire.Connection], None]) -> tuple[wire.Connection, threading.Thread]:
+    ours, theirs = socket.socketpair()
+    ours.settimeout(10)
+
+    def run() -> None:
+        connection = wire.Connection(theirs)
+        try:
+            serve(connection)
+        except FadeoutError:
+            pass  # the test looks at its own end
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return wire.Connection(ours), thread
+
+
+@pytest.mark.parametrize(
+    ("header", "payload"),
+    [
+        pytest.param({"type": "shout"}, b"", id="no message"),
+        pytest.param(utterance(), b"\x01", id="half a sample"),
+        pytest.param(utterance(duration_s=0.1), AUDIO, id="more audio than its duration"),
+        pytest.param(utterance(delivery="../../etc"), b"", id="a path for a token"),
+        pytest.param(utterance(action="rm -rf /"), b"", id="free text for an action"),
+        pytest.param(utterance(age_s=-5.0), b"", id="from the future"),
+        pytest.param(utterance(age_s=1e9), b"", id="from long ago"),
+    ],
+)
+def test_an_ear_that_lies_is_cut_off_and_nothing_is_stored(
+    rig: Rig, service: Service, header: object, payload: bytes
+) -> None:
+    ear, thread = _talk(lambda connection: ear_arrow.serve(connection, service, is_replay=False))
+    ear.receive()
+    ear.send(header, payload)
+    assert ear.receive() is None
+    thread.join(10)
+    ear.close()
+    assert rig.store.index.items() == []
+    assert service.status().ear == "away"
+
+
+@pytest.mark.parametrize("is_replay", [False, True], ids=["live", "replay"])
+def test_the_ear_moves_the_clock_in_a_replay_only(rig: Rig, service: Service, *, is_replay: bool) -> None:
+    before = rig.clock.now_s
+    ear, thread = _talk(lambda connection: ear_arrow.serve(connection, service, is_replay=is_replay))
+    ear.receive()
+    ear.send(messages.Tick(before + 5000))
+    ear.send(utterance())
+    assert ear.receive() is not None
+    ear.close()
+    thread.join(10)
+    assert rig.clock.now_s == before + 5000 * is_replay
+
+
+def test_commands_get_answers_and_errors_get_hints(service: Service) -> None:
+    service.seal(utterance(), AUDIO)
+    command, thread = _talk(lambda connection: control_arrow.serve(connection, service))
+    answers = []
+    for asked in (messages.ListRecordings(), messages.Status(), messages.GetPolicy(), messages.Play("zz")):
+        command.send(asked)
+        frame = command.receive()
+        assert frame is not None
+        answers.append(frame.message(messages.Answer))
+    command.close()
+    thread.join(10)
+    listed, status, policy, failure = answers
+    assert len(listed.recordings) == 1
+    assert status.held == 1
+    canonical = json.dumps(policy.policy, sort_keys=True, separators=(",", ":")).encode()
+    assert hashlib.sha256(canonical).hexdigest() == policy.policy_hash
+    assert (failure.exit_code, failure.hint) == (66, "fadeout list shows what is held")
+
+
+def test_whoever_watches_sees_it_all_and_may_leave(service: Service) -> None:
+    watcher, thread = _talk(lambda connection: control_arrow.serve(connection, service))
+    watcher.send(messages.Watch())
+    assert watcher.receive() is not None
+    service.hear(messages.Wake("alexa", 0.9))
+    service.seal(utterance(), AUDIO)
+    seen = []
+    for _ in range(3):
+        frame = watcher.receive()
+        assert frame is not None
+        seen.append(frame.message(messages.Happening).what)
+    assert seen == ["wake", "utterance", "sealed"]
+    watcher.close()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert not service.watchers._queues
