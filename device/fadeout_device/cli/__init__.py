@@ -1,0 +1,1 @@
+"""The `fadeout` command: one file per group of verbs."""

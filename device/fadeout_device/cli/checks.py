@@ -1,0 +1,89 @@
+"""`fadeout check-config`, `devices`, `completion`: what is needed before anything runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from argcomplete import shell_integration
+
+from fadeout_device import config
+from fadeout_device.cli import shown
+from fadeout_device.cli.places import config_file
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
+    """Add this file's verbs to the command line."""
+    verb = verbs.add_parser(
+        "check-config",
+        help="check the configuration file; exit code 78 if it cannot be used",
+        description="Says file:line, the key, what was given and what is allowed.",
+    )
+    verb.add_argument("file", nargs="?", help="the file; without it, the one that fadeout run would read")
+    verb.set_defaults(run=check_config)
+
+    verb = verbs.add_parser("devices", help="list the microphones that PortAudio sees")
+    verb.set_defaults(run=devices)
+
+    verb = verbs.add_parser(
+        "completion",
+        help="print shell completion code",
+        description='For bash: eval "$(fadeout completion bash)"',
+    )
+    verb.add_argument("shell", choices=["bash", "zsh", "fish"])
+    verb.set_defaults(run=completion)
+
+
+def check_config(arguments: argparse.Namespace) -> int:
+    """Check the configuration."""
+    arguments.config = arguments.file or arguments.config
+    path = config_file(arguments)
+    loaded = config.load(path)
+    answer = {"file": None if path is None else str(path), "ok": True, "policy_hash": loaded.policy.hash}
+    if arguments.json:
+        shown.print_json(answer)
+    else:
+        name = "the built-in defaults" if path is None else str(path)
+        shown.print_lines(f"{name}: ok, policy {loaded.policy.hash[:16]}")
+    return 0
+
+
+def devices(arguments: argparse.Namespace) -> int:
+    """List microphones."""
+    from fadeout_device.ear.adapters import microphone  # noqa: PLC0415 - loads PortAudio
+
+    found = microphone.list_inputs()
+    if arguments.json:
+        shown.print_json(
+            [
+                {
+                    "index": device.index,
+                    "name": device.name,
+                    "channels": device.channels,
+                    "rate_hz": device.rate_hz,
+                    "is_default": device.is_default,
+                }
+                for device in found
+            ]
+        )
+    elif found:
+        rows = [
+            [str(d.index), d.name, str(d.channels), str(d.rate_hz), "default" if d.is_default else ""]
+            for d in found
+        ]
+        shown.print_table(f"{len(rows)} microphones", ["index", "name", "channels", "rate (Hz)", ""], rows)
+        shown.print_lines('choose one in the configuration: [microphone] device = "part of its name"')
+    else:
+        shown.print_lines(
+            "no microphone found",
+            "connect one and look at `arecord -l`; or replay a file: fadeout replay FILE",
+        )
+    return 0
+
+
+def completion(arguments: argparse.Namespace) -> int:
+    """Print completion code."""
+    shown.print_lines(shell_integration.shellcode(["fadeout", "fadeout-broker"], shell=arguments.shell))
+    return 0

@@ -1,0 +1,105 @@
+"""`fadeout status`, `policy`, `watch`: how it is, what it promises, what happens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from fadeout_device import config, messages
+from fadeout_device.cli import shown
+from fadeout_device.cli.happenings import describe
+from fadeout_device.cli.places import config_file, state_folder
+from fadeout_device.cli.vault_client import ask, watch
+from fadeout_device.errors import UnavailableError
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
+    """Add this file's verbs to the command line."""
+    verb = verbs.add_parser("status", help="say how the running fadeout is")
+    verb.set_defaults(run=status)
+
+    verb = verbs.add_parser(
+        "policy",
+        help="print what is kept, how long, and why",
+        description="Prints the policy that the running fadeout enforces; without one, the configuration's.",
+    )
+    verb.set_defaults(run=policy)
+
+    verb = verbs.add_parser("watch", help="follow what happens, without ever saying what was said")
+    verb.set_defaults(run=follow)
+
+
+def status(arguments: argparse.Namespace) -> int:
+    """Say how the vault is."""
+    answer, _ = ask(arguments, messages.Status(), messages.StatusReport)
+    if arguments.json:
+        shown.print_json(answer)
+        return 0
+    if answer.listening:
+        ear = f"listening to {answer.source} for {', '.join(answer.wake_words)}"
+    elif answer.ear == "connected":
+        ear = f"not listening: {answer.source}" if answer.source else "not listening"
+    else:
+        ear = "away: it is not running"
+    next_end = "nothing is held" if answer.next_end_s is None else shown.clock_time(answer.next_end_s)
+    rows = [
+        ["ear", ear],
+        ["lost", f"{answer.overflows} overflows, {answer.dropped} utterances dropped"],
+        ["held", f"{answer.held} recordings"],
+        ["overdue", str(answer.overdue)],
+        ["next end", next_end],
+        ["last sweep", answer.last_sweep],
+        ["reporter", answer.reporter],
+        ["broker", answer.broker],
+        ["unsent events", str(answer.unsent_events)],
+        ["root store", f"{answer.root_store}: protects against {answer.root_protects}"],
+        ["", f"does not protect against {answer.root_does_not}"],
+        ["network", f"{answer.network} in the ear and the vault"],
+        ["memory", answer.memory],
+        ["time", shown.clock_time(answer.time_s)],
+        ["policy", answer.policy_hash],
+        ["version", answer.version],
+    ]
+    shown.print_table("fadeout", ["", ""], rows)
+    return 0
+
+
+def policy(arguments: argparse.Namespace) -> int:
+    """Print the policy."""
+    try:
+        answer, _ = ask(arguments, messages.GetPolicy(), messages.PolicyReport)
+        source = "enforced by the running fadeout"
+    except UnavailableError:
+        compiled = config.load(config_file(arguments)).policy
+        answer = messages.PolicyReport(msgspec.json.decode(compiled.document), compiled.hash)
+        source = "from the configuration; no fadeout is running"
+    if arguments.json:
+        shown.print_json(answer)
+        return 0
+    document = answer.policy
+    rows = []
+    for name, rule in document["rules"].items():
+        outcome, _, kind = name.partition(".")
+        kept = "never stored" if rule["keep_s"] is None else shown.span(rule["keep_s"])
+        if rule["ends_on_update"]:
+            kept += ", or until the next update"
+        rows.append([outcome, kind, kept, rule["purpose"]])
+    shown.print_table(f"policy {answer.policy_hash[:16]}, {source}", ["outcome", "kind", "kept", "for"], rows)
+    shown.print_lines(f"nothing is ever kept longer than {shown.span(document['ceiling_s'])}")
+    return 0
+
+
+def follow(arguments: argparse.Namespace) -> int:
+    """Print happenings until interrupted or the vault goes away."""
+    for message in watch(state_folder(arguments)):
+        if arguments.json:
+            shown.print_json(message)
+        elif isinstance(message, messages.Happening):
+            shown.print_lines(f"{shown.clock_time(message.at_s)}  {describe(message)}")
+        else:
+            shown.print_lines(f"watching; {message.held} recordings are held (Ctrl-C ends)")
+    raise UnavailableError("the vault went away", "start watching again: it may be restarting")

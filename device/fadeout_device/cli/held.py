@@ -1,0 +1,178 @@
+"""`fadeout list`, `show`, `play`, `erase`: what is held, and letting go of it."""
+
+from __future__ import annotations
+
+import sys
+import time
+import wave
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fadeout_device import messages
+from fadeout_device.cli import shown
+from fadeout_device.cli.vault_client import ask
+from fadeout_device.errors import StorageError, UnavailableError, UsageError
+from fadeout_device.policy import PolicyError, parse_period
+
+if TYPE_CHECKING:
+    import argparse
+
+RATE_HZ = 16_000
+SAMPLE_BYTES = 2
+
+
+def add_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
+    """Add this file's verbs to the command line."""
+    verb = verbs.add_parser("list", help="list the recordings that are held, newest first")
+    verb.set_defaults(run=list_recordings)
+
+    verb = verbs.add_parser("show", help="show what is known about one recording; opens its envelope")
+    verb.add_argument("recording", help="its id, or the start of it")
+    verb.set_defaults(run=show)
+
+    verb = verbs.add_parser("play", help="play one recording, or write it to a WAV file")
+    verb.add_argument("recording", help="its id, or the start of it")
+    verb.add_argument("-o", "--output", type=Path, metavar="FILE", help="write a WAV file instead")
+    verb.set_defaults(run=play)
+
+    verb = verbs.add_parser(
+        "erase",
+        help="erase recordings: their keys are destroyed before the command returns",
+        description="Name what to erase in one way. What is erased cannot be had back by anyone.",
+    )
+    verb.add_argument("recordings", nargs="*", metavar="ID", help="ids, or the starts of them")
+    verb.add_argument("--last", type=int, metavar="N", help="the newest N recordings")
+    verb.add_argument("--since", metavar="PERIOD", help="everything captured in the last 90s, 15m, 1h, 7d …")
+    verb.add_argument("--all", action="store_true", dest="everything", help="everything")
+    verb.add_argument("-y", "--yes", action="store_true", help="do not ask before erasing everything")
+    verb.set_defaults(run=erase)
+
+
+def list_recordings(arguments: argparse.Namespace) -> int:
+    """List what is held."""
+    answer, _ = ask(arguments, messages.ListRecordings(), messages.Recordings)
+    if arguments.json:
+        shown.print_json(answer.recordings)
+        return 0
+    if not answer.recordings:
+        shown.print_lines("nothing is held")
+        return 0
+    now = time.time()
+    rows = [
+        [
+            row.recording,
+            row.outcome,
+            ", ".join(item.kind for item in row.items),
+            "; ".join(
+                dict.fromkeys(
+                    f"{item.kind} {shown.ending(item.expires_at_s, now, on_update=item.ends_on_update)}"
+                    for item in row.items
+                )
+            ),
+        ]
+        for row in answer.recordings
+    ]
+    shown.print_table(f"{len(rows)} held", ["recording", "outcome", "kept", "erased"], rows)
+    return 0
+
+
+def show(arguments: argparse.Namespace) -> int:
+    """Show one recording's metadata."""
+    answer, _ = ask(arguments, messages.Show(arguments.recording), messages.Opened)
+    if arguments.json:
+        shown.print_json(answer)
+        return 0
+    now = time.time()
+    shown.print_table(
+        f"recording {answer.row.recording}",
+        ["", "", ""],
+        [
+            ["captured", shown.clock_time(answer.captured_at_s)],
+            ["wake word", f"{answer.wake_word} (score {answer.score:.3f})"],
+            ["length", f"{answer.duration_s:.1f} s, speech {answer.speech_s:.1f} s"],
+            ["outcome", answer.row.outcome],
+            ["action", answer.action],
+            *[
+                [
+                    f"{item.kind} erased",
+                    shown.clock_time(item.expires_at_s),
+                    shown.ending(item.expires_at_s, now, on_update=item.ends_on_update),
+                ]
+                for item in answer.row.items
+            ],
+        ],
+    )
+    return 0
+
+
+def play(arguments: argparse.Namespace) -> int:
+    """Play one recording, or write it to a file."""
+    answer, audio = ask(arguments, messages.Play(arguments.recording), messages.Opened)
+    if arguments.output is None:
+        _play_aloud(audio)
+    else:
+        _write_wav(arguments.output, audio)
+    if arguments.json:
+        shown.print_json(answer)
+    elif arguments.output is not None:
+        shown.print_lines(
+            f"wrote {arguments.output}: {len(audio) / SAMPLE_BYTES / RATE_HZ:.1f} s, in clear;"
+            " fadeout does not erase this copy"
+        )
+    return 0
+
+
+def erase(arguments: argparse.Namespace) -> int:
+    """Erase recordings."""
+    since_s = None
+    if arguments.since is not None:
+        try:
+            since_s = float(parse_period(arguments.since).seconds)
+        except PolicyError as err:
+            raise UsageError(f"--since: {err}", 'allowed: a period like "90s", "15m", "1h", "7d"') from err
+    if arguments.last is not None and arguments.last < 1:
+        raise UsageError(f"--last: given {arguments.last}", "allowed: 1 or more")
+    if arguments.everything and not arguments.yes and sys.stdin.isatty():
+        answered = input("erase everything that is held? nobody can undo it [y/N] ")
+        if answered.strip().lower() not in ("y", "yes"):
+            shown.print_lines("nothing was erased")
+            return 1
+    command = messages.Erase(tuple(arguments.recordings), arguments.last, since_s, arguments.everything)
+    answer, _ = ask(arguments, command, messages.Erased)
+    if arguments.json:
+        shown.print_json(answer)
+    elif answer.items:
+        shown.print_lines(f"erased {len(answer.recordings)} recordings ({answer.items} keys destroyed)")
+    else:
+        shown.print_lines("nothing to erase")
+    return 0
+
+
+def _write_wav(path: Path, audio: bytes) -> None:
+    try:
+        with path.open("wb") as file, wave.open(file) as wav:
+            wav.setnchannels(1)
+            wav.setsampwidth(SAMPLE_BYTES)
+            wav.setframerate(RATE_HZ)
+            wav.writeframes(audio)
+    except OSError as err:
+        raise StorageError(
+            f"{path}: {(err.strerror or str(err)).lower()}", "choose another file with -o"
+        ) from err
+
+
+def _play_aloud(audio: bytes) -> None:
+    import pyaudio  # noqa: PLC0415 - only needed here
+
+    from fadeout_device.ear.adapters.microphone import quiet_portaudio  # noqa: PLC0415
+
+    with quiet_portaudio() as portaudio:
+        try:
+            stream = portaudio.open(RATE_HZ, 1, pyaudio.paInt16, output=True)
+        except OSError as err:
+            raise UnavailableError(
+                f"no speaker could be opened: {err.strerror or err}", "write a WAV file with -o FILE"
+            ) from err
+        stream.write(audio)
+        stream.stop_stream()
+        stream.close()

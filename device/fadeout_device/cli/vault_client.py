@@ -1,0 +1,81 @@
+"""The command's end of the vault's control socket."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from fadeout_device import messages, wire
+from fadeout_device.cli.places import run_folder, state_folder
+from fadeout_device.errors import FadeoutError, UnavailableError, WireError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+    from pathlib import Path
+
+ANSWER_TIMEOUT_S = 60.0
+
+T = TypeVar("T")
+
+
+class RefusedError(FadeoutError):
+    """The vault's own error, passed on with its hint and exit code."""
+
+    def __init__(self, failure: messages.Failure) -> None:
+        super().__init__(failure.message, failure.hint or None)
+        self.exit_code = failure.exit_code  # type: ignore[misc]  # the vault's, not the class's
+
+
+def ask(arguments: argparse.Namespace, command: messages.Command, kind: type[T]) -> tuple[T, bytes]:
+    """Send one command and return its answer, of the kind that belongs to it, and its payload.
+
+    Raises:
+        UnavailableError: no fadeout runs on this state folder.
+        RefusedError: the vault says no.
+    """
+    connection = connect(state_folder(arguments), ANSWER_TIMEOUT_S)
+    try:
+        connection.send(command)
+        return _receive(connection, kind)
+    finally:
+        connection.close()
+
+
+def watch(state: Path) -> Iterator[messages.StatusReport | messages.Happening]:
+    """Yield the status, and then happenings until the vault goes away.
+
+    Raises:
+        UnavailableError: no fadeout runs on this state folder.
+    """
+    connection = connect(state, timeout_s=None)
+    try:
+        connection.send(messages.Watch())
+        while frame := connection.receive():
+            yield frame.message(messages.StatusReport | messages.Happening)
+    finally:
+        connection.close()
+
+
+def connect(state: Path, timeout_s: float | None) -> wire.Connection:
+    """Connect to the vault of a state folder."""
+    try:
+        return wire.connect(run_folder(state) / "control.sock", timeout_s)
+    except UnavailableError as err:
+        raise UnavailableError(
+            f"no fadeout is running with the state folder {state}",
+            err.hint or "start one with fadeout run, or name its folder with --state or FADEOUT_STATE",
+        ) from err
+
+
+def _receive(connection: wire.Connection, kind: type[T]) -> tuple[T, bytes]:
+    frame = connection.receive()
+    if frame is None:
+        raise WireError(
+            "the vault closed the connection without an answer", "try again: it may be restarting"
+        )
+    answer = frame.message(messages.Answer)
+    if isinstance(answer, messages.Failure):
+        raise RefusedError(answer)
+    return msgspec.convert(answer, kind), frame.payload
