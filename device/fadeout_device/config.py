@@ -8,15 +8,13 @@ table has rules of its own, in `policy.py`. Knows nothing of what the values do.
 from __future__ import annotations
 
 import os
-import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from fadeout_broker.contract import BrokerSettings
-from fadeout_device.config_errors import line_of, syntax_error, value_error
 from fadeout_device.errors import ConfigError
 from fadeout_device.messages import WakeWordId
 from fadeout_device.policy import Policy, PolicyError, Retention, compile_policy, parse_period
@@ -133,19 +131,19 @@ def load(path: Path | None) -> Config:
 
 
 def parse(text: str, name: str) -> Config:
-    """Read a configuration from TOML text; `name` is what errors call it."""
+    """Read a configuration from TOML text; `name` is what errors call it. Raises ConfigError."""
+    # Here, not above: a daemon on the defaults, or on a file without mistakes, needs less memory.
+    import tomllib  # noqa: PLC0415
+
+    tree: dict[str, Any] = {}
     try:
         tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as err:
-        raise syntax_error(name, str(err)) from err
-    try:
         config = msgspec.convert(tree, Config, strict=True)
-    except msgspec.ValidationError as err:
-        raise value_error(name, text, tree, Config, str(err)) from err
-    try:
         _check(config)
-    except PolicyError as err:
-        raise ConfigError(f"{name}:{line_of(text, err.key)}: {'.'.join(err.key)}: {err}", err.hint) from err
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError, PolicyError) as err:
+        from fadeout_device.config_errors import explained  # noqa: PLC0415
+
+        raise explained(err, name, text, tree, Config) from err
     return config
 
 

@@ -13,11 +13,31 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import msgspec
 
 from fadeout_device.errors import ConfigError
+from fadeout_device.policy import PolicyError
 
 Key = tuple[str, ...]
 
 
-def syntax_error(name: str, complaint: str) -> ConfigError:
+def explained(
+    err: Exception, name: str, text: str, tree: dict[str, Any], struct: type[msgspec.Struct]
+) -> ConfigError:
+    """Return the error that a person sees.
+
+    Args:
+        err: tomllib's, msgspec's, or the policy's.
+        name: what the file is called.
+        text: the whole file.
+        tree: what tomllib made of it; empty if it could not.
+        struct: what it should be.
+    """
+    if isinstance(err, PolicyError):
+        return ConfigError(f"{_where(name, text, err.key)}: {err}", err.hint)
+    if isinstance(err, msgspec.ValidationError):
+        return _value_error(name, text, tree, struct, str(err))
+    return _syntax_error(name, str(err))
+
+
+def _syntax_error(name: str, complaint: str) -> ConfigError:
     """Return the error for text that is no TOML; `complaint` is tomllib's."""
     found = re.search(r"^(.*) \(at line (\d+), column (\d+)\)$", complaint)
     if found:
@@ -27,7 +47,7 @@ def syntax_error(name: str, complaint: str) -> ConfigError:
     return ConfigError(where, "the file is TOML: https://toml.io")
 
 
-def value_error(
+def _value_error(
     name: str, text: str, tree: dict[str, Any], struct: type[msgspec.Struct], complaint: str
 ) -> ConfigError:
     """Return the error for a key or value that is not allowed; `complaint` is msgspec's."""

@@ -6,7 +6,7 @@ its children. No core dump, no debugger, no swap where the system allows it.
 Called first in `__main__`, while there is one thread: a filter binds the thread
 that sets it and those made after it.
 
-Source: seccomp(2), prctl(2), mlockall(2); Linux, include/uapi/linux/seccomp.h and filter.h.
+Source: seccomp(2), prctl(2), mlockall(2), mallopt(3); Linux, include/uapi/linux/seccomp.h and filter.h.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ PARENT_PID_VARIABLE = "FADEOUT_PARENT_PID"
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 22, 38
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
+_LARGE_BYTES = 32 * 1024
 _SECCOMP_MODE_FILTER = 2
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 
@@ -79,6 +81,7 @@ def confine() -> Confinement:
     die_with_parent(libc)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    _return_freed_memory(libc)
     memory = _lock_memory(libc)
     _refuse_network(libc)
     return Confinement("refused by the kernel (seccomp)", memory)
@@ -96,6 +99,19 @@ def die_with_parent(libc: ctypes.CDLL) -> None:
     if os.getppid() != int(parent):
         # It died before we asked: the signal will not come.
         raise ConfinementError("the process that started this one is gone")
+
+
+def _return_freed_memory(libc: ctypes.CDLL) -> None:
+    """Have the kernel take back, and so erase, large buffers as soon as they are freed.
+
+    Utterances and keyrings are such buffers: kept in the heap for later use, as glibc
+    would, they could be found there long after. Where there is no mallopt, as in musl,
+    that is what happens.
+    """
+    mallopt = getattr(libc, "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+        mallopt(_M_ARENA_MAX, 1)  # one heap for all threads: less memory, and none forgotten
 
 
 def _lock_memory(libc: ctypes.CDLL) -> str:

@@ -1,0 +1,21 @@
+"""One measured number, its unit, and the aim it is held against."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Measurement(NamedTuple):
+    """One row."""
+
+    what: str
+    value: float
+    unit: str
+    aim: str = ""
+    is_met: bool | None = None
+    """None: there is no aim."""
+
+
+def at_most(what: str, value: float, unit: str, limit: float) -> Measurement:
+    """Return a row with an aim that is an upper limit."""
+    return Measurement(what, value, unit, f"at most {limit:g}", value <= limit)
