@@ -45,6 +45,8 @@ class Room(NamedTuple):
     """Reads its standard output, in a thread of its own."""
     may_end: bool = False
     """Whether it may be through at some time, with exit code 0 or that of bad data."""
+    opens: bool = False
+    """The rooms after it start once it has printed a line; what it prints is not shown."""
 
 
 class Refused(NamedTuple):
@@ -61,13 +63,16 @@ class _Running:
         self.room = room
         self.process: subprocess.Popen[bytes] | None = None
         self.has_ended = False
+        self.has_opened = threading.Event()
+        if not room.opens:
+            self.has_opened.set()
         self._reader: threading.Thread | None = None
         self._started_mono_s = 0.0
         self._pause_s = MIN_PAUSE_S
         self.due_mono_s = 0.0
 
     def start(self, environment: Mapping[str, str]) -> None:
-        reads = self.room.reads
+        reads = self._wait_for_line if self.room.opens else self.room.reads
         self.process = subprocess.Popen(  # noqa: S603 - our own modules
             [sys.executable, "-m", *self.room.arguments],
             stdin=subprocess.DEVNULL,
@@ -80,6 +85,10 @@ class _Running:
         if reads is not None and self.process.stdout is not None:
             self._reader = threading.Thread(target=_read, args=(reads, self.process.stdout), daemon=True)
             self._reader.start()
+
+    def _wait_for_line(self, lines: IO[bytes]) -> None:
+        for _ in lines:
+            self.has_opened.set()
 
     def finish_reading(self) -> None:
         """Wait until everything that the room has printed is read."""
@@ -143,6 +152,8 @@ class Supervisor:
                     refused = self._tend(running)
                     if refused is not None:
                         return refused
+                    if not running.has_opened.is_set():
+                        break
                 self._stop.wait(_LOOK_EVERY_S)
             return self._end_code
         finally:

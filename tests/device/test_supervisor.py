@@ -122,6 +122,23 @@ def test_everything_a_room_printed_is_read_before_it_has_ended(
     assert running.join() == 65
 
 
+def test_nobody_starts_before_the_room_they_need_has_opened(tmp_path: Path, run: Callable[..., _Run]) -> None:
+    running = run(
+        _room(tmp_path, "refusing", "import time; time.sleep(0.5); raise SystemExit(69)", opens=True),
+        _room(tmp_path, "eager", SLEEP),
+    )
+    assert running.join() == Refused("refusing", 69)
+    assert [room for what, room, _ in running.told if what == "started"] == ["refusing"]
+
+
+def test_the_others_start_once_it_has(tmp_path: Path, run: Callable[..., _Run]) -> None:
+    opening = f"print('ready', flush=True)\n{SLEEP}"
+    running = run(_room(tmp_path, "opening", opening, opens=True), _room(tmp_path, "eager", SLEEP))
+    running.wait_until(lambda: ("started", "eager", "") in running.told)
+    running.supervisor.stop()
+    assert running.join() == 0
+
+
 def test_rooms_stop_in_the_reverse_order(tmp_path: Path, run: Callable[..., _Run]) -> None:
     program = (
         "import pathlib, signal, sys, time\n"

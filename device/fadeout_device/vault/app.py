@@ -56,6 +56,7 @@ def run(settings: Settings, confinement: Confinement) -> None:
     Raises:
         FadeoutError: the state folder cannot be used; nothing was started.
     """
+    os.umask(0o077)
     lock(settings.state)
     is_replay = settings.replay_start_s is not None
     clock: Clock = SystemClock() if settings.replay_start_s is None else ReplayClock(settings.replay_start_s)
@@ -80,6 +81,8 @@ def run(settings: Settings, confinement: Confinement) -> None:
         run_folder / "ear.sock",
         lambda sock: _framed(sock, ear_arrow.serve, service, is_replay=is_replay),
     )
+    # Whoever started this process waits for the line before it starts the others.
+    print("ready", flush=True)  # noqa: T201 - for the supervisor
     if is_replay:
         stop.wait()
     else:
@@ -129,7 +132,9 @@ def _framed(sock: socket.socket, serve: Callable[..., None], service: Service, *
 
 
 def _end_process(args: threading.ExceptHookArgs) -> None:
-    log.critical(
-        "the vault stops", exc_info=(args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback)
-    )
-    os._exit(os.EX_IOERR if issubclass(args.exc_type, SyncError) else os.EX_SOFTWARE)
+    error = args.exc_value or args.exc_type()
+    if isinstance(error, SyncError):
+        log.critical("%s; the vault starts again, and looks at what the disk holds", error)
+        os._exit(os.EX_IOERR)
+    log.critical("the vault stops", exc_info=(args.exc_type, error, args.exc_traceback))
+    os._exit(os.EX_SOFTWARE)

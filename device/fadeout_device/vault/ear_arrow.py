@@ -29,8 +29,9 @@ def serve(connection: Connection, service: Service, *, is_replay: bool) -> None:
     """
     # Overdue items die before the microphone opens.
     service.is_ready.wait()
-    connection.send(service.ear_is_here())
+    greeting = service.ear_is_here()
     try:
+        connection.send(greeting)
         while frame := connection.receive():
             _answer(connection, frame, service, is_replay=is_replay)
     finally:

@@ -51,7 +51,7 @@ _TABLES: dict[str, dict[str, Any]] = {
         "pk": "id",
     },
     "leaf": {"columns": {"outcome": str, "kind": str, "next": int}, "pk": ("outcome", "kind")},
-    "delivery": {"columns": {"token": str, "recording": str, "at_s": float}, "pk": "token"},
+    "delivery": {"columns": {"token": str, "recording": str, "at_s": int}, "pk": "token"},
     "outbox": {
         "columns": {"seq": int, "what": str, "item": str, "event_id": str, "ends_at_s": int},
         "pk": "seq",
@@ -198,7 +198,7 @@ class Index:
             found = self.db.execute("SELECT recording FROM delivery WHERE token = ?", [token]).fetchone()
         return None if found is None else str(found[0])
 
-    def add_delivery(self, token: str, recording: str, at_s: float) -> None:
+    def add_delivery(self, token: str, recording: str, at_s: int) -> None:
         """Remember a delivery."""
         self.db.table("delivery").insert({"token": token, "recording": recording, "at_s": at_s})
 

@@ -70,8 +70,11 @@ class Keyring:
         self._roots = roots
         self._trees: dict[ItemClass, KeyTree] = {}
         self.generation = 0
+        self._slot_to_erase: int | None = None
         if not self._open_newest():
-            self._initialise()
+            self._refuse_if_lost()
+            self._rotate(_plant())
+        self._mark_initialised()
         self._remove_old_blobs()
 
     def __repr__(self) -> str:
@@ -95,7 +98,7 @@ class Keyring:
                 dead, whether or not it was ever used.
 
         Raises:
-            OSError: the keys may still exist; the keyring is unchanged, and trying again is safe.
+            OSError: the keys may still exist; trying again is safe, and finishes it.
             SyncError: the process must end, and look at what is there when it starts again.
         """
         trees = {item_class: tree.copy() for item_class, tree in self._trees.items()}
@@ -113,7 +116,18 @@ class Keyring:
         """
         self._rotate(_plant())
 
+    def next_unused(self, item_class: ItemClass) -> int:
+        """Return the lowest leaf after which none is dead."""
+        return self._trees[item_class].after_last_dead()
+
+    def is_alive(self, item_class: ItemClass, leaf: int) -> bool:
+        """Say whether a leaf's key still exists."""
+        return self._trees[item_class].is_alive(leaf)
+
     def _rotate(self, trees: dict[ItemClass, KeyTree]) -> None:
+        # A rotation that failed after its commit must reach its deletion point before
+        # the next one begins: that one writes to the slot which is still to be erased.
+        self._erase_old_slot()
         generation = self.generation + 1
         root = os.urandom(ROOT_BYTES)
         path = self._blob_path(generation)
@@ -121,9 +135,15 @@ class Keyring:
         sync_folder(self._folder)
         _open(path.read_bytes(), generation, root)
         self._roots.write(generation % SLOTS, _slot(root, generation))  # commit
-        self._roots.erase(self.generation % SLOTS)  # the deletion point
+        self._slot_to_erase = self.generation % SLOTS
         self._trees, self.generation = trees, generation
+        self._erase_old_slot()  # the deletion point
         self._remove_old_blobs()
+
+    def _erase_old_slot(self) -> None:
+        if self._slot_to_erase is not None:
+            self._roots.erase(self._slot_to_erase)
+            self._slot_to_erase = None
 
     def _open_newest(self) -> bool:
         slots = [_parse_slot(self._roots.read(slot)) for slot in range(SLOTS)]
@@ -134,19 +154,23 @@ class Keyring:
                 continue
             self.generation = generation
             # An erasure may have been cut off between its commit and its deletion point.
-            self._roots.erase((generation + 1) % SLOTS)
+            self._slot_to_erase = (generation + 1) % SLOTS
+            self._erase_old_slot()
             return True
         return False
 
-    def _initialise(self) -> None:
+    def _refuse_if_lost(self) -> None:
         if (self._folder / _MARKER).exists():
             raise KeysLostError(
                 f"the keys in {self._folder} are lost: no root slot opens the keyring",
                 "nobody can read what was sealed there; move the folder away to start with an empty one",
             )
-        self._rotate(_plant())
-        write_new(self._folder / _MARKER, b"")
-        sync_folder(self._folder)
+
+    def _mark_initialised(self) -> None:
+        """From now on a keyring that does not open is a loss, not a first start."""
+        if not (self._folder / _MARKER).exists():
+            write_new(self._folder / _MARKER, b"")
+            sync_folder(self._folder)
 
     def _blob_path(self, generation: int) -> Path:
         return self._folder / f"keyring-{generation}"

@@ -75,6 +75,19 @@ class KeyTree:
             node = _child(node, (leaf >> (DEPTH - depth)) & 1)
         return node
 
+    def is_alive(self, leaf: int) -> bool:
+        """Say whether a leaf still has a key."""
+        return self._covering_level(leaf) is not None
+
+    def after_last_dead(self) -> int:
+        """Return the lowest leaf after which none is dead; 2**32 if the last one is."""
+        end: int = MAX_LEAF + 1
+        for level, index in sorted(self._nodes, key=_first_leaf, reverse=True):
+            if (index + 1) << (DEPTH - level) != end:
+                break
+            end = index << (DEPTH - level)
+        return end
+
     def puncture(self, leaf: int) -> None:
         """Forget one leaf; forgetting it twice is harmless."""
         level = self._covering_level(leaf)
@@ -121,7 +134,7 @@ class KeyTree:
 
     def encode(self) -> bytes:
         """Return the state: per node level u8, index u32, 32 bytes; left to right, big-endian."""
-        ordered = sorted(self._nodes.items(), key=lambda entry: entry[0][1] << (DEPTH - entry[0][0]))
+        ordered = sorted(self._nodes.items(), key=lambda entry: _first_leaf(entry[0]))
         # A list and one join: a growing buffer would leave copies of nodes in the heap.
         return b"".join([_ENTRY.pack(level, index & MAX_LEAF, node) for (level, index), node in ordered])
 
@@ -146,6 +159,11 @@ class KeyTree:
             free_from = first + (1 << (DEPTH - level))
             nodes[level, index] = node
         return cls(nodes)
+
+
+def _first_leaf(position: Position) -> int:
+    level, index = position
+    return index << (DEPTH - level)
 
 
 def _child(node: bytes, bit: int) -> bytes:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fadeout_device import __version__
-from fadeout_device.errors import UsageError
+from fadeout_device.errors import UsageError, WireError
 from fadeout_device.messages import (
     EarState,
     Erase,
@@ -71,8 +71,14 @@ class Service:
     # ---- the ear
 
     def ear_is_here(self) -> Ready:
-        """Greet the ear."""
+        """Greet the ear.
+
+        Raises:
+            WireError: there is one already.
+        """
         with self.lock:
+            if self._ear is not None:
+                raise WireError("a second ear came while the first is here")
             self._ear = _EAR_AWAY
         return Ready()
 
@@ -204,7 +210,10 @@ class Service:
         """
         ways = [bool(command.recordings), command.last is not None, command.since_s is not None]
         if sum(ways) + command.everything != 1:
-            raise UsageError("name what to erase in one way: ids, --last, --since or --all")
+            raise UsageError(
+                "name what to erase in one way: ids, --last, --since or --all",
+                "fadeout list shows the ids; fadeout erase --last 1 erases the newest",
+            )
         with self.lock:
             if command.everything:
                 held = _rows(self.store.index.live())

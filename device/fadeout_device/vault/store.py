@@ -26,7 +26,7 @@ import msgspec
 
 from fadeout_device.errors import FadeoutError, StorageError, UnavailableError
 from fadeout_device.messages import Kept
-from fadeout_device.policy import ItemClass, Policy
+from fadeout_device.policy import CLASSES, ItemClass, Policy
 from fadeout_device.vault import container
 from fadeout_device.vault.due import end_date, shortened
 from fadeout_device.vault.durable import sync_folder, write_new
@@ -51,7 +51,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_DELIVERY_MEMORY_S = 3600
+_DELIVERY_GRID_S = 3600
+"""Deliveries are remembered to the hour: the index need not tell when somebody spoke."""
+_DELIVERY_MEMORY_S = 2 * _DELIVERY_GRID_S
 """The ear gives an utterance up after ten minutes, and no message is older than fifteen."""
 
 
@@ -86,7 +88,8 @@ class Store:
         self.index = Index(folder / "index.db")
         self.outbox = Outbox(self.index)
         self._clock.raise_floor(float(self.index.get_meta("clock_floor_s") or 0))
-        with self.index.transaction():
+        with self.index.transaction(), _storage(self._items):
+            self._reconcile()
             self._obey_shorter_policy()
 
     def close(self) -> None:
@@ -135,7 +138,9 @@ class Store:
             self._write_items(items, bodies)
             with self.index.transaction():
                 self.index.set_state([item.id for item in items], "live")
-                self.index.add_delivery(utterance.delivery, recording, self._clock.now())
+                if items:
+                    at_s = int(self._clock.now()) // _DELIVERY_GRID_S * _DELIVERY_GRID_S
+                    self.index.add_delivery(utterance.delivery, recording, at_s)
                 for item in items:
                     if item.item_class.kind == "action":
                         self.outbox.add_action(item)
@@ -346,6 +351,35 @@ class Store:
         for item in items:
             (self._items / item.id).unlink(missing_ok=True)
 
+    def _reconcile(self) -> None:
+        """Bring an index that was lost or put back from a copy into line with keys and files.
+
+        A file without a row could never end: its row is made, to be erased by the first
+        sweep. A row without a key is one of an item that was erased: it goes too.
+        """
+        rows = self.index.items()
+        known = {item.id for item in rows}
+        strays = [path for path in self._items.iterdir() if path.name not in known]
+        for path in strays:
+            self._adopt(path)
+        dead = [i.id for i in rows if i.state == "live" and not self.keyring.is_alive(i.item_class, i.leaf)]
+        self.index.set_state(dead, "erasing")
+        for item_class in CLASSES:
+            self.index.skip_leaves(item_class, self.keyring.next_unused(item_class))
+        if strays or dead:
+            log.warning("the index is not that of the items: strays=%d erased=%d", len(strays), len(dead))
+
+    def _adopt(self, path: Path) -> None:
+        """Make the row of a file that has none, so that it is erased."""
+        try:
+            header = container.parse_header(path.read_bytes()[: container.HEADER_BYTES])
+            item_class = CLASSES[header.class_code - 1]
+        except (FormatError, IndexError):
+            path.unlink()  # no sealed item: nothing to erase
+            return
+        self.index.add(Item(path.name, "", item_class, header.leaf, "erasing", 0, 0, False, 0))
+        self.index.skip_leaves(item_class, header.leaf + 1)
+
     def _obey_shorter_policy(self) -> None:
         """Move end dates forward where the policy has become shorter since capture (P2)."""
         for item in self.index.live():
@@ -398,6 +432,6 @@ def _next_step(err: Exception) -> str | None:
     number = err.errno if isinstance(err, OSError) else None
     if number in (errno.ENOSPC, errno.EDQUOT):
         return "free some space on the disk; erasing goes on by itself"
-    if number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT):
         return "choose a folder you may write to with --state or FADEOUT_STATE"
     return None

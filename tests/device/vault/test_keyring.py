@@ -136,6 +136,37 @@ def test_a_root_store_that_fails_changes_nothing_and_can_be_tried_again(tmp_path
     assert _is_dead(keyring, 3)
 
 
+def test_a_deletion_that_failed_is_finished_before_the_next_rotation(tmp_path: Path) -> None:
+    """Else the retry would write over the blob that is committed already."""
+    roots = FakeRoots()
+    keyring = Keyring(tmp_path, roots)
+    kept = keyring.leaf_key(AUDIO, 4)
+    roots.is_torn_by_failure = True
+    roots.before = _cut(("erase", 1), OSError(errno.EIO, "broken"))
+    with pytest.raises(OSError, match="broken"):
+        keyring.erase([(AUDIO, 3)], {})
+    # The retry fails as well, now while it writes its blob, and then the power goes.
+    roots.before = lambda _what, _slot: None
+    full = tmp_path / "keyring-3"
+    full.mkdir()
+    with pytest.raises(OSError, match="directory"):
+        keyring.erase([(AUDIO, 3)], {})
+    full.rmdir()
+    again = Keyring(tmp_path, roots)
+    assert again.leaf_key(AUDIO, 4) == kept
+    assert _is_dead(again, 3)
+
+
+def test_the_mark_of_a_first_start_is_made_up_for(tmp_path: Path) -> None:
+    roots = FakeRoots()
+    Keyring(tmp_path, roots)
+    (tmp_path / "initialised").unlink()  # as if the power had failed before it was written
+    Keyring(tmp_path, roots)
+    (tmp_path / "keyring-1").unlink()
+    with pytest.raises(KeysLostError):
+        Keyring(tmp_path, roots)
+
+
 def test_a_first_start_cut_off_anywhere_is_begun_again(tmp_path: Path) -> None:
     for step in (("write", 1), ("erase", 0)):
         roots = FakeRoots()

@@ -95,6 +95,15 @@ def test_keys_differ_between_leaves_and_seeds() -> None:
     assert len(keys) == 100
 
 
+@given(dead=st.sets(st.one_of(st.integers(0, 60), st.integers(MAX_LEAF - 3, MAX_LEAF)), max_size=30))
+def test_the_leaves_after_the_last_dead_one_are_known(dead: set[int]) -> None:
+    tree = KeyTree.plant(SEED)
+    for leaf in dead:
+        tree.puncture(leaf)
+    assert tree.after_last_dead() == max(dead, default=-1) + 1
+    assert all(tree.is_alive(leaf) != (leaf in dead) for leaf in range(70))
+
+
 def test_a_copy_is_independent() -> None:
     tree = KeyTree.plant(SEED)
     tree.copy().puncture(3)

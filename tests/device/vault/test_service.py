@@ -332,6 +332,26 @@ def test_an_ear_that_lies_is_cut_off_and_nothing_is_stored(
     assert service.status().ear == "away"
 
 
+def test_a_second_ear_is_sent_away_and_the_first_goes_on(service: Service) -> None:
+    def serve(connection: wire.Connection) -> None:
+        ear_arrow.serve(connection, service, is_replay=False)
+
+    first, first_thread = _talk(serve)
+    first.receive()
+    first.send(messages.EarState(listening=True, source="first"))
+    second, second_thread = _talk(serve)
+    assert second.receive() is None
+    second_thread.join(10)
+    first.send(utterance())
+    assert first.receive() is not None
+    status = service.status()
+    assert (status.listening, status.source) == (True, "first")
+    for each in (first, second):
+        each.close()
+    first_thread.join(10)
+    assert service.status().ear == "away"
+
+
 @pytest.mark.parametrize("is_replay", [False, True], ids=["live", "replay"])
 def test_the_ear_moves_the_clock_in_a_replay_only(rig: Rig, service: Service, *, is_replay: bool) -> None:
     before = rig.clock.now_s

@@ -193,6 +193,49 @@ def test_a_sealing_cut_off_is_erased_leaf_and_all(rig: Rig, monkeypatch: pytest.
     assert rig.seal()
 
 
+def test_after_a_lost_index_everything_is_erased_and_sealing_goes_on(rig: Rig) -> None:
+    erased = rig.store.find(rig.seal())
+    rig.store.erase(erased, withdraw=True)
+    lost = rig.store.find(rig.seal())
+    for path in rig.folder.glob("index.db*"):
+        path.unlink()
+    (rig.folder / "items" / "half").write_bytes(b"cut")
+    rig.restart()
+    assert len(rig.store.erase_due()) == 2
+    assert _files(rig) == set()
+    for item in [*erased, *lost]:
+        with pytest.raises(KeyErasedError):
+            rig.store.keyring.leaf_key(item.item_class, item.leaf)
+    assert rig.store.find(rig.seal())
+
+
+def test_an_older_index_put_back_revives_nothing(rig: Rig) -> None:
+    kept, erased = rig.seal(), rig.seal()
+    rig.store.close()
+    copies = {path: path.read_bytes() for path in rig.folder.glob("index.db*")}
+    files = {path: path.read_bytes() for path in (rig.folder / "items").iterdir()}
+    rig.store = rig._open()
+    rig.store.erase(rig.store.find(erased), withdraw=True)
+    rig.store.close()
+    for path, data in {**copies, **files}.items():
+        path.write_bytes(data)
+    rig.store = rig._open()
+    assert {item.recording for item in rig.store.index.live()} == {kept}
+    assert len(rig.store.erase_due()) == 2
+    assert rig.store.content(rig.store.find(kept)[0]) == AUDIO
+    assert rig.store.find(rig.seal())
+
+
+def test_the_index_does_not_tell_when_somebody_spoke(rig: Rig) -> None:
+    rig.clock.now_s += 1234.567
+    rig.seal()
+    rig.seal(outcome="false_wake")
+    rows = [*rig.store.index.db.table("delivery").rows, *rig.store.index.db.table("item").rows]
+    times = [row["at_s"] if "at_s" in row else row["ends_at_s"] for row in rows]
+    assert len(times) == 3, "a false wake leaves no row at all"
+    assert all(time_s % 900 == 0 for time_s in times)
+
+
 def test_an_erasure_that_fails_is_told_refused_to_open_and_finished_later(rig: Rig) -> None:
     recording = rig.seal()
     items = rig.store.find(recording)
