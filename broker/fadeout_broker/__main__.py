@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +24,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = _parser()
     argcomplete.autocomplete(parser)
-    arguments = parser.parse_args(argv)
+    try:
+        arguments = parser.parse_args(argv)
+    except SystemExit as stop:
+        # argparse says 2 where sysexits.h, and everything else here, says 64.
+        return os.EX_USAGE if stop.code == 2 else int(stop.code or 0)  # noqa: PLR2004 - argparse's number
     try:
         code: int = arguments.run(arguments)
     except FadeoutBrokerError as err:
@@ -49,7 +54,7 @@ def _listen(arguments: argparse.Namespace) -> int:
         raise UsageError(f"an option has no usable value: {err}", "see fadeout-broker listen --help") from err
     from fadeout_broker import listen  # noqa: PLC0415 - each command loads only what it needs
 
-    return listen.run(checked, node, as_json=arguments.json)
+    return listen.run(checked, node, as_json=arguments.json, is_quiet=arguments.quiet)
 
 
 _TLS_PORT = 8883  # secure-mqtt, in IANA's registry
@@ -78,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     listen.add_argument("--cert-file", help="our client certificate")
     listen.add_argument("--key-file", help="its key")
     listen.add_argument("--json", action="store_true", help="one JSON object per line")
+    listen.add_argument("--quiet", action="store_true", help="do not say on standard error that it listens")
     listen.set_defaults(run=_listen)
     return parser
 

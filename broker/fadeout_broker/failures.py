@@ -99,9 +99,9 @@ def _of_connecting(err: Exception, settings: BrokerSettings, place: str) -> str:
                 or f"no TLS at {place}; is that its TLS port, often 8883? or set tls = false"
             )
         case ConnectionRefusedError():
-            return f"connection refused by {place}; is the broker running there? check [mqtt] host and port"
+            return f"connection refused by {place}; is the broker running? check host and port in [mqtt]"
         case socket.gaierror() | UnicodeError():  # UnicodeError: a host that IDNA cannot encode
-            return f"host not found: {place}; check [mqtt] host and the name service of this network"
+            return f"host not found: {place}; check host in [mqtt] and the name service of this network"
         case TimeoutError():
             return f"no answer from {place} in time; check the network and firewalls on the way"
         case ConnectionResetError() | BrokenPipeError() | EOFError():
@@ -157,7 +157,7 @@ def of_refused_publish(code: int, topic_filter: str) -> str:
 
 def of_no_answer(settings: BrokerSettings) -> str:
     """Say that the broker took a connection and then said nothing."""
-    return f"no MQTT answer from {where(settings)}; is that the broker? check [mqtt] host, port and tls"
+    return f"no MQTT answer from {where(settings)}; is that the broker? check host, port and tls in [mqtt]"
 
 
 def of_flapping(client_id: str, settings: BrokerSettings) -> str:

@@ -75,12 +75,16 @@ class Listener:
         settings: where and how to connect.
         node: whose messages; None: everybody's.
         as_json: one JSON object per line, for programs.
+        is_quiet: do not say that it listens; trouble is told all the same.
     """
 
-    def __init__(self, settings: contract.BrokerSettings, node: str | None, *, as_json: bool) -> None:
+    def __init__(
+        self, settings: contract.BrokerSettings, node: str | None, *, as_json: bool, is_quiet: bool
+    ) -> None:
         self._settings = settings
         self._filter = f"{contract.TOPIC_ROOT}/{node or _EVERY_NODE}/#"
         self._as_json = as_json
+        self._is_quiet = is_quiet
         self._backoff = Backoff(random.SystemRandom().random, cap_s=_RETRY_CAP_S)
         self._said = ""
         self._ending = ""
@@ -136,7 +140,8 @@ class Listener:
             client.disconnect()
             return
         self._backoff.reset()
-        self._say(f"listening to {self._filter} at {failures.where(self._settings)}")
+        if not self._is_quiet:
+            self._say(f"listening to {self._filter} at {failures.where(self._settings)}")
 
     def _on_message(self, _client: Client, _userdata: Any, message: MQTTMessage) -> None:  # noqa: ANN401 - paho's signature
         heard = hear(message.topic, bytes(message.payload), retain=message.retain)
@@ -176,11 +181,11 @@ def _line(heard: Heard) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
 
 
-def run(settings: contract.BrokerSettings, node: str | None, *, as_json: bool) -> int:
+def run(settings: contract.BrokerSettings, node: str | None, *, as_json: bool, is_quiet: bool) -> int:
     """Listen until SIGINT or SIGTERM; return the exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        Listener(settings, node, as_json=as_json).run()
+        Listener(settings, node, as_json=as_json, is_quiet=is_quiet).run()
     except KeyboardInterrupt:
         return 0
     except BrokenPipeError:

@@ -43,7 +43,10 @@ def _alert(name: str) -> ssl.SSLError:
             id="no such name",
         ),
         pytest.param(
-            UnicodeError("label too long"), "host not found", "[mqtt] host", id="a name that cannot be"
+            UnicodeError("label too long"),
+            "host not found",
+            "check host in [mqtt]",
+            id="a name that cannot be",
         ),
         pytest.param(
             TimeoutError(), "no answer from mqtt.home:8883", "firewalls", id="a firewall that drops"
