@@ -16,8 +16,10 @@ from msgspec import Meta
 
 from fadeout_broker.contract import BrokerSettings
 from fadeout_device.errors import ConfigError
-from fadeout_device.messages import WakeWordId
 from fadeout_device.policy import Policy, PolicyError, Retention, compile_policy, parse_period
+
+WakeWord = Literal["okay_nabu", "hey_jarvis", "hey_mycroft", "alexa"]
+"""The models in pymicro-wakeword's wheel."""
 
 MAX_PORT = 65535
 MAX_SWEEP_S = 86400
@@ -40,8 +42,8 @@ class MicrophoneSettings(_Table, frozen=True):
 class WakeSettings(_Table, frozen=True):
     """`[wake]`."""
 
-    words: Annotated[tuple[WakeWordId, ...], Meta(min_length=1, max_length=8)] = ("okay_nabu",)
-    """Models bundled with pymicro-wakeword: okay_nabu, hey_jarvis, hey_mycroft, alexa."""
+    words: Annotated[tuple[WakeWord, ...], Meta(min_length=1, max_length=8)] = ("okay_nabu",)
+    """What wakes the ear; each costs a little processor time."""
     cutoff: Annotated[float, Meta(gt=0.0, lt=1.0)] | None = None
     """Mean probability above which a word counts as heard; None: the model's own."""
 
@@ -69,7 +71,7 @@ class VaultSettings(_Table, frozen=True):
     """`[vault]`."""
 
     sweep: str = "15m"
-    """How often due items are erased; end dates are rounded up to it."""
+    """How often due items are erased; end dates are rounded down to it."""
     root_store: Literal["file"] = "file"
     """Where the root of all keys lives."""
 

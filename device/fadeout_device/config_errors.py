@@ -99,7 +99,11 @@ def _type_of(struct: type[msgspec.Struct], key: Key) -> Any:  # noqa: ANN401 - t
     """Return the type that the structs give to a key; the whole file's for no key."""
     found: Any = struct
     for name in key:
-        found = next(field.type for field in msgspec.structs.fields(found) if field.encode_name == name)
+        if name.isdigit():
+            (whole, *_) = get_args(found)  # Annotated[tuple[element, ...], bounds]
+            (found, *_) = get_args(whole)
+        else:
+            found = next(field.type for field in msgspec.structs.fields(found) if field.encode_name == name)
     return found
 
 

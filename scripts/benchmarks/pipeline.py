@@ -194,7 +194,7 @@ def _moments(lines: Any) -> Iterator[tuple[str, float]]:  # noqa: ANN401 - a pip
         now = time.monotonic()
         told = json.loads(line)
         for moment, room, words in (
-            ("file", "ear", "spoken.wav ("), ("wake", "ear", "wake word"), ("sealed", "vault", "sealed"),
+            ("file", "ear", "listening to"), ("wake", "ear", "wake word"), ("sealed", "vault", "sealed"),
             ("event", "mqtt", "event/action"),
         ):  # fmt: skip
             if told["room"] == room and words in told["text"]:

@@ -44,7 +44,7 @@ def test_an_empty_file_is_the_default() -> None:
         pytest.param("\n[waek]\n", "x:2: waek: no such key", id="a typo in a table"),
         pytest.param('[wake]\nwords = "a"', 'x:2: wake.words: given "a"', id="a text for a list"),
         pytest.param("[wake]\nwords = []", "x:2: wake.words: given []", id="no wake word"),
-        pytest.param('[wake]\nwords = ["a", "B C"]', "x:2: wake.words.1: given", id="no id of a word"),
+        pytest.param('[wake]\nwords = ["alexa", "B"]', 'wake.words.1: given "B"', id="a word there is not"),
         pytest.param("[wake]\ncutoff = 1.0", "x:2: wake.cutoff: given 1.0", id="an impossible cutoff"),
         pytest.param("[utterance]\n\nmax_ms = -3", "x:3: utterance.max_ms: given -3", id="a negative time"),
         pytest.param("[utterance]\nmax_ms = 5.5", "x:2: utterance.max_ms: given 5.5", id="a fraction"),

@@ -73,7 +73,9 @@ def devices(arguments: argparse.Namespace) -> int:
             [str(d.index), d.name, str(d.channels), str(d.rate_hz), "default" if d.is_default else ""]
             for d in found
         ]
-        shown.print_table(f"{len(rows)} microphones", ["index", "name", "channels", "rate (Hz)", ""], rows)
+        shown.print_table(
+            shown.count(len(rows), "microphone"), ["index", "name", "channels", "rate (Hz)", ""], rows
+        )
         shown.print_lines('choose one in the configuration: [microphone] device = "part of its name"')
     else:
         shown.print_lines(

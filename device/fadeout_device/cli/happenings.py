@@ -42,7 +42,7 @@ def _sealed(happening: Happening) -> str:
 
 def _erased(happening: Happening) -> str:
     why = _REASONS.get(happening.reason, happening.reason)
-    return f"{happening.items} keys destroyed: {why} (keyring {happening.generation})"
+    return f"{shown.count(happening.items, 'key')} destroyed: {why} (keyring {happening.generation})"
 
 
 _LINES: dict[str, Callable[[Happening], str]] = {

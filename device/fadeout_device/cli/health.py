@@ -48,8 +48,11 @@ def status(arguments: argparse.Namespace) -> int:
     next_end = "nothing is held" if answer.next_end_s is None else shown.clock_time(answer.next_end_s)
     rows = [
         ["ear", ear],
-        ["lost", f"{answer.overflows} overflows, {answer.dropped} utterances dropped"],
-        ["held", f"{answer.held} recordings"],
+        [
+            "lost",
+            f"{shown.count(answer.dropped, 'utterance')}, {shown.count(answer.overflows, 'overflow')}",
+        ],
+        ["held", shown.count(answer.held, "recording")],
         ["overdue", str(answer.overdue)],
         ["next end", next_end],
         ["last sweep", answer.last_sweep],
@@ -101,5 +104,5 @@ def follow(arguments: argparse.Namespace) -> int:
         elif isinstance(message, messages.Happening):
             shown.print_lines(f"{shown.clock_time(message.at_s)}  {describe(message)}")
         else:
-            shown.print_lines(f"watching; {message.held} recordings are held (Ctrl-C ends)")
+            shown.print_lines(f"watching; {shown.count(message.held, 'recording')} held (Ctrl-C ends)")
     raise UnavailableError("the vault went away", "start watching again: it may be restarting")

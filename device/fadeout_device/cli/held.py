@@ -142,7 +142,10 @@ def erase(arguments: argparse.Namespace) -> int:
     if arguments.json:
         shown.print_json(answer)
     elif answer.items:
-        shown.print_lines(f"erased {len(answer.recordings)} recordings ({answer.items} keys destroyed)")
+        shown.print_lines(
+            f"erased {shown.count(len(answer.recordings), 'recording')}"
+            f" ({shown.count(answer.items, 'key')} destroyed)"
+        )
     else:
         shown.print_lines("nothing to erase")
     return 0

@@ -68,9 +68,7 @@ class LiveView:
         """Read what an ear prints that replays files."""
         for line in lines:
             said = json.loads(line)
-            if said["type"] == "file":
-                self.say("ear", f"{said['file']} ({said['duration_s']:.1f} s)")
-            elif said["type"] == "bad_file":
+            if said["type"] == "bad_file":
                 hint = f" ({said['hint']})" if said.get("hint") else ""
                 self.say("ear", f"error: {said['error']}{hint}", loud=True)
 

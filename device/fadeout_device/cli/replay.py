@@ -64,7 +64,7 @@ def _replay_into(arguments: argparse.Namespace, state: Path, start_s: float) -> 
     if path is not None:
         common += ["--config", str(path.absolute())]
     report = _Report(as_json=arguments.json)
-    audio = [str(Path(path).absolute()) for path in arguments.paths]
+    audio = arguments.paths
     ear = ("--replay", *audio, "--speed", arguments.speed, "--start-at", str(start_s))
     supervisor: Supervisor
 
@@ -76,7 +76,7 @@ def _replay_into(arguments: argparse.Namespace, state: Path, start_s: float) -> 
 
     supervisor = Supervisor(
         [
-            Room("vault", ("fadeout_device.vault", *common, "--replay-clock", str(start_s))),
+            Room("vault", ("fadeout_device.vault", *common, "--replay-clock", str(start_s)), opens=True),
             Room("ear", ("fadeout_device.ear", *common, *ear), reads=report.read, may_end=True),
         ],
         tell,
@@ -160,10 +160,9 @@ class _Report:
             ])  # fmt: skip
         if self._end is not None:
             bad = f", {self._end['bad_files']} of them bad" if self._end["bad_files"] else ""
-            self.note(
-                f"{self._end['files']} files{bad}, {shown.span(self._end['audio_s'])} of audio,"
-                f" {self._end['utterances']} utterances"
-            )
+            files = shown.count(self._end["files"], "file")
+            utterances = shown.count(self._end["utterances"], "utterance")
+            self.note(f"{files}{bad}, {shown.span(self._end['audio_s'])} of audio, {utterances}")
 
 
 def _kept(utterance: dict[str, Any]) -> str:

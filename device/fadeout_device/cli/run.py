@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -110,17 +109,17 @@ def _rooms(arguments: argparse.Namespace, loaded: config.Config, view: LiveView)
     if path is not None:
         common += ["--config", str(path.absolute())]
     mqtt = ["--mqtt", arguments.mqtt] if arguments.mqtt else []
-    rooms = [Room("vault", ("fadeout_device.vault", *common, *mqtt))]
+    rooms = [Room("vault", ("fadeout_device.vault", *common, *mqtt), opens=True)]
     if arguments.local_broker:
         # Before the reporter, which it outlives: so that one sees it say goodbye.
         host, _, port = arguments.mqtt.rpartition(":")
-        listen = ("fadeout_broker", "listen", "--json", "--host", host, "--port", port)
+        listen = ("fadeout_broker", "listen", "--json", "--quiet", "--host", host, "--port", port)
         rooms.append(Room("listener", listen, reads=view.read_listener))
     if loaded.mqtt.enabled or arguments.mqtt:
         socket = run_folder(state) / "reporter.sock"
         rooms.append(Room("reporter", ("fadeout_broker.reporter", "--socket", str(socket))))
     if arguments.replay:
-        paths = [str(Path(path).absolute()) for path in arguments.replay]
+        paths = arguments.replay
         replay = ("--replay", *paths, "--speed", "real")
         rooms.append(Room("ear", ("fadeout_device.ear", *common, *replay), reads=view.read_ear, may_end=True))
     else:

@@ -35,6 +35,11 @@ def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     Console(highlight=False).print(table)
 
 
+def count(number: int, thing: str) -> str:
+    """Return a number of things: `1 key`, `2 keys`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def clock_time(at_s: float) -> str:
     """Return a time as the user's clock shows it."""
     return datetime.fromtimestamp(at_s, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
