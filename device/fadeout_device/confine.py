@@ -115,10 +115,13 @@ def _return_freed_memory(libc: ctypes.CDLL) -> None:
 
 
 def _lock_memory(libc: ctypes.CDLL) -> str:
-    # ONFAULT locks pages as they are used, instead of pulling in whole libraries.
-    if libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) == 0:
-        return "locked, never swapped"
     soft, _hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    # With a limit, a later mapping would fail in the middle of something: all or nothing.
+    # ONFAULT locks pages as they are used, instead of pulling in whole libraries.
+    if (soft == resource.RLIM_INFINITY or os.geteuid() == 0) and (
+        libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) == 0
+    ):
+        return "locked, never swapped"
     return f"may be swapped: the limit for locked memory is {soft // 1024} KiB (see docs/threat-model.md)"
 
 

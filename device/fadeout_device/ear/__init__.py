@@ -1,0 +1,1 @@
+"""The ear: microphone, wake word, end of speech, outcome. Knows no key, no storage, no network."""

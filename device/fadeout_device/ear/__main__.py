@@ -1,0 +1,53 @@
+"""`python -m fadeout_device.ear`: the ear's command line and exit code."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import fadeout_device.ear.lean  # noqa: F401 - before anything else
+from fadeout_device.confine import confine
+from fadeout_device.errors import FadeoutError
+
+
+def main() -> int:
+    """Run the ear until it is told to stop."""
+    try:
+        # First of all: what is imported below must not have the network either.
+        confine()
+        from fadeout_device import config  # noqa: PLC0415 - after confine
+        from fadeout_device.ear import app  # noqa: PLC0415
+        from fadeout_device.logs import start_logging  # noqa: PLC0415
+
+        start_logging("ear")
+        arguments = _parser().parse_args()
+        return app.run(
+            app.Settings(
+                arguments.state, config.load(arguments.config), tuple(arguments.replay),
+                arguments.speed, arguments.start_at,
+            )
+        )  # fmt: skip
+    except FadeoutError as err:
+        print(*err.lines(), sep="\n", file=sys.stderr)  # noqa: T201 - this is a command
+        return err.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m fadeout_device.ear", description=__doc__)
+    parser.add_argument("--state", type=Path, required=True, help="the state folder")
+    parser.add_argument("--config", type=Path, help="the configuration file; none for the defaults")
+    parser.add_argument(
+        "--replay", type=Path, nargs="+", default=(), metavar="PATH", help="files and folders"
+    )
+    parser.add_argument("--speed", choices=("max", "real"), default="max", help="of the replay")
+    parser.add_argument(
+        "--start-at", type=float, default=time.time(), metavar="UNIX_S",
+        help="when the first file begins; now if not given",
+    )  # fmt: skip
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

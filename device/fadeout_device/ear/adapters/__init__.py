@@ -1,0 +1,1 @@
+"""What the ear touches: sound cards, audio files, the wake-word engine, the vault's socket."""

@@ -1,0 +1,227 @@
+"""From blocks of audio and wake words to utterances, in RAM. Pure: no clock, no engine, no file.
+
+Theory of operation. There are two states. While IDLE, the last `pre_roll_ms` of
+audio are kept and everything older is forgotten. A wake word turns IDLE into
+RECORDING: the pre-roll becomes the start of the utterance, and from the sample
+at which the word was recognised every 30 ms of audio are judged (`endpoint.py`)
+until the utterance ends. It ends with the last judged frame; what follows in
+the same block is the next pre-roll. So no sample is ever part of two
+utterances: whoever erases one has erased all of it.
+
+A wake word that is said while RECORDING belongs to the utterance and starts
+nothing. Whoever stops feeding audio (end of a file, a lost microphone, a
+shutdown) says `cut`, which ends the utterance as if it had become too long.
+
+`TABLE` is all of it; a pair of state and input that is not listed is a bug in
+this module, and stops the program. Positions are counted in samples from the
+first one fed, and every effect depends on positions alone: audio may be cut
+into blocks anywhere.
+
+Audio is 16 kHz mono s16le everywhere.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from fadeout_device.ear.endpoint import FRAME_MS, Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fadeout_device.config import UtteranceSettings
+
+RATE_HZ = 16_000
+SAMPLE_BYTES = 2
+BLOCK_SAMPLES = 1_440
+"""Samples in every block, from every source: 90 ms, three frames of the VAD, nine of the wake-word engine."""
+BLOCK_BYTES = BLOCK_SAMPLES * SAMPLE_BYTES
+
+_BYTES_PER_MS = RATE_HZ // 1000 * SAMPLE_BYTES
+_FRAME_BYTES = FRAME_MS * _BYTES_PER_MS
+
+
+class SpeechDetector(Protocol):
+    """Says of each frame of one utterance, in order, whether somebody speaks in it."""
+
+    def is_speech(self, frame: bytes) -> bool:
+        """Judge the next 30 ms of audio."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """The wake-word engine recognised a word."""
+
+    sample: int
+    """Samples that the engine had heard by then."""
+    word: str
+    score: float
+    """Mean probability, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class WakeHeard:
+    """Effect: recording has begun."""
+
+    detection: Detection
+
+
+@dataclass(frozen=True, slots=True)
+class UtteranceFinished:
+    """Effect: an utterance is complete, and only the receiver holds its audio now."""
+
+    detection: Detection
+    start_sample: int
+    """Position of the first sample of `pcm`, the pre-roll included."""
+    speech_s: float
+    """Seconds of speech after the wake word; 0 when there was none worth the name."""
+    pcm: bytes = field(repr=False)
+
+    @property
+    def end_sample(self) -> int:
+        """Position just after the last sample."""
+        return self.start_sample + len(self.pcm) // SAMPLE_BYTES
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the whole recording in seconds."""
+        return len(self.pcm) / SAMPLE_BYTES / RATE_HZ
+
+
+Effect = WakeHeard | UtteranceFinished
+
+
+class State(enum.Enum):
+    """See the theory of operation."""
+
+    IDLE = enum.auto()
+    RECORDING = enum.auto()
+
+
+class Input(enum.Enum):
+    """What changes the state; audio alone does not."""
+
+    WAKE = enum.auto()
+    END = enum.auto()
+    CUT = enum.auto()
+
+
+class Step(enum.Enum):
+    """What is done on the way from one state to the next."""
+
+    NOTHING = enum.auto()
+    BEGIN = enum.auto()
+    FINISH = enum.auto()
+
+
+TABLE: dict[tuple[State, Input], tuple[State, Step]] = {
+    (State.IDLE, Input.WAKE): (State.RECORDING, Step.BEGIN),
+    (State.IDLE, Input.CUT): (State.IDLE, Step.NOTHING),
+    (State.RECORDING, Input.WAKE): (State.RECORDING, Step.NOTHING),
+    (State.RECORDING, Input.END): (State.IDLE, Step.FINISH),
+    (State.RECORDING, Input.CUT): (State.IDLE, Step.FINISH),
+}
+
+
+class Capture:
+    """One uninterrupted stream of audio, from its first sample to `cut`.
+
+    Args:
+        settings: where utterances start and end.
+        new_detector: called once per utterance; detectors adapt to what they hear, and a fresh one
+            makes an utterance independent of the one before.
+    """
+
+    def __init__(self, settings: UtteranceSettings, new_detector: Callable[[], SpeechDetector]) -> None:
+        self._settings = settings
+        self._new_detector = new_detector
+        self._state = State.IDLE
+        self._position = 0
+        self._pre_roll_bytes = settings.pre_roll_ms * _BYTES_PER_MS
+        # While IDLE the pre-roll, while RECORDING the utterance so far.
+        self._audio = bytearray()
+        self._judged_bytes = 0
+        self._detection = Detection(0, "", 0.0)
+        self._endpoint = Endpoint(settings)
+        self._detector = new_detector()
+
+    @property
+    def state(self) -> State:
+        """Where the machine is."""
+        return self._state
+
+    def feed(self, pcm: bytes, detections: Sequence[Detection] = ()) -> list[Effect]:
+        """Take the next block of audio and the wake words recognised in it, in order of position.
+
+        Raises:
+            ValueError: a detection lies outside the block.
+        """
+        effects: list[Effect] = []
+        start = self._position
+        taken = 0
+        for detection in detections:
+            upto = (detection.sample - start) * SAMPLE_BYTES
+            if not taken <= upto <= len(pcm):
+                raise ValueError(f"a detection at sample {detection.sample}, outside the block at {start}")
+            effects += self._take(pcm[taken:upto])
+            effects += self._input(Input.WAKE, detection)
+            taken = upto
+        return effects + self._take(pcm[taken:] if taken else pcm)
+
+    def cut(self) -> list[Effect]:
+        """End the utterance that is being recorded, if there is one: no more audio will come."""
+        return self._input(Input.CUT)
+
+    def _take(self, pcm: bytes) -> list[Effect]:
+        self._position += len(pcm) // SAMPLE_BYTES
+        self._audio += pcm
+        effects: list[Effect] = []
+        if self._state is State.RECORDING and self._judge():
+            effects = self._input(Input.END)
+        if self._state is State.IDLE:
+            self._forget()
+        return effects
+
+    def _forget(self) -> None:
+        """Let go of all but the pre-roll."""
+        excess = len(self._audio) - self._pre_roll_bytes
+        if excess > 0:
+            del self._audio[:excess]
+
+    def _judge(self) -> bool:
+        """Judge the frames that are complete; True when the utterance ended with the last one judged."""
+        while len(self._audio) - self._judged_bytes >= _FRAME_BYTES:
+            frame = bytes(self._audio[self._judged_bytes : self._judged_bytes + _FRAME_BYTES])
+            self._judged_bytes += _FRAME_BYTES
+            if self._endpoint.add(is_speech=self._detector.is_speech(frame)):
+                return True
+        return False
+
+    def _input(self, given: Input, detection: Detection | None = None) -> list[Effect]:
+        after = TABLE.get((self._state, given))
+        if after is None:
+            raise RuntimeError(f"{given.name} cannot happen while {self._state.name}")
+        self._state, step = after
+        if step is Step.BEGIN and detection is not None:
+            self._begin(detection)
+            return [WakeHeard(detection)]
+        if step is Step.FINISH:
+            # At an END the utterance stops with the judged frame; a CUT takes all there is.
+            return [self._finish(self._judged_bytes if given is Input.END else len(self._audio))]
+        return []
+
+    def _begin(self, detection: Detection) -> None:
+        self._detection = detection
+        self._judged_bytes = len(self._audio)
+        self._endpoint = Endpoint(self._settings)
+        self._detector = self._new_detector()
+
+    def _finish(self, length_bytes: int) -> UtteranceFinished:
+        start_sample = self._position - len(self._audio) // SAMPLE_BYTES
+        pcm = bytes(self._audio[:length_bytes])
+        # A new buffer, so that the next pre-roll does not stand where the utterance stood.
+        self._audio = self._audio[length_bytes:]
+        return UtteranceFinished(self._detection, start_sample, self._endpoint.speech_ms / 1000, pcm)

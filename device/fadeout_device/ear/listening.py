@@ -1,0 +1,83 @@
+"""One stream of audio through the wake words, the capture and the VAD; the same live and in replay.
+
+Holds what a stream needs and starts afresh with the next one. Knows neither
+where the audio comes from nor where utterances go.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fadeout_device.ear.adapters.vad import WebRtcVad
+from fadeout_device.ear.adapters.vault_link import token
+from fadeout_device.ear.adapters.wakeword import WakeWords
+from fadeout_device.ear.capture import SAMPLE_BYTES, Capture
+from fadeout_device.ear.outcome import judge
+from fadeout_device.messages import Utterance
+
+if TYPE_CHECKING:
+    from fadeout_device.config import Config
+    from fadeout_device.ear.capture import Effect, UtteranceFinished
+
+
+class Listening:
+    """Hears one stream after another.
+
+    Raises:
+        ConfigError: a wake word has no model.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._settings = config.utterance
+        self._wake_words = WakeWords(config.wake.words, config.wake.cutoff)
+        self._capture = self._new_capture()
+        self.position = 0
+        """Samples heard since the stream began."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What is listened for."""
+        return self._wake_words.words
+
+    def begin(self) -> None:
+        """Forget the stream before this one; the next block is the start of another."""
+        self._wake_words.reset()
+        self._capture = self._new_capture()
+        self.position = 0
+
+    def hear(self, pcm: bytes) -> list[Effect]:
+        """Take the next block of 16 kHz mono s16le."""
+        self.position += len(pcm) // SAMPLE_BYTES
+        return self._capture.feed(pcm, self._wake_words.process(pcm))
+
+    def end(self) -> list[Effect]:
+        """Finish the utterance that is being recorded, if there is one: the stream is over."""
+        return self._capture.cut()
+
+    def _new_capture(self) -> Capture:
+        return Capture(self._settings, lambda: WebRtcVad(self._settings.vad_mode))
+
+
+def utterance_message(finished: UtteranceFinished, age_s: float) -> Utterance:
+    """Return what the vault is told of an utterance.
+
+    Args:
+        finished: the utterance; its audio travels beside the message.
+        age_s: seconds since its first sample.
+    """
+    outcome, action = judge(finished.speech_s)
+    return Utterance(
+        delivery=token(),
+        wake_word=finished.detection.word,
+        score=finished.detection.score,
+        age_s=age_s,
+        duration_s=finished.duration_s,
+        speech_s=finished.speech_s,
+        outcome=outcome,
+        action=action,
+    )
+
+
+def audio_of(finished: UtteranceFinished, utterance: Utterance) -> bytes:
+    """Return the audio that goes with the message: of a false wake, none leaves the ear."""
+    return b"" if utterance.outcome == "false_wake" else finished.pcm

@@ -1,0 +1,129 @@
+"""The ear as a process: a real microphone stream, the real engine, a small vault."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from device.ear.fake_vault import WAIT_S, FakeVault
+from fadeout_device.messages import EarState, Utterance, Wake
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from device.ear.conftest import Spoken
+    from sound_card import SoundCard
+
+pytestmark = pytest.mark.system
+
+WAV_HEADER_BYTES = 44
+
+
+def start(state: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "fadeout_device.ear", "--state", state], stderr=subprocess.PIPE
+    )
+
+
+@pytest.fixture
+def ear(sound_card: SoundCard, state: Path, vault: FakeVault) -> Iterator[subprocess.Popen[bytes]]:
+    assert sound_card.environment
+    process = start(state)
+    vault.wait_for(EarState)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def stop(process: subprocess.Popen[bytes]) -> tuple[int, bytes]:
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=WAIT_S)
+    return process.returncode, err
+
+
+def test_an_utterance_reaches_the_vault(
+    ear: subprocess.Popen[bytes], sound_card: SoundCard, vault: FakeVault, spoken: Spoken
+) -> None:
+    (told,) = vault.of(EarState)
+    assert told == EarState(listening=True, source="default", wake_words=("okay_nabu",))
+    with sound_card.play(spoken.folder / "command_rms.wav"):
+        (wake,) = vault.wait_for(Wake)
+        (utterance,) = vault.wait_for(Utterance)
+    assert isinstance(wake, Wake)
+    assert isinstance(utterance, Utterance)
+    assert utterance.outcome == "failed"
+    assert utterance.wake_word == wake.wake_word == "okay_nabu"
+    assert utterance.duration_s <= utterance.age_s < utterance.duration_s + 2
+    assert stop(ear) == (0, b"")
+    ((_, pcm),) = vault.sealed.values()
+    played = (spoken.folder / "command_rms.wav").read_bytes()[WAV_HEADER_BYTES:]
+    assert pcm[16_000:-16_000] in played, "what was sealed is not what was said"
+
+
+def test_sigterm_while_recording_seals_what_was_said(
+    ear: subprocess.Popen[bytes], sound_card: SoundCard, vault: FakeVault, spoken: Spoken
+) -> None:
+    with sound_card.play(spoken.folder / "command_rms.wav") as playing:
+        vault.wait_for(Wake)
+        # As Ctrl-C and then the supervisor do.
+        ear.send_signal(signal.SIGINT)
+        assert stop(ear) == (0, b"")
+        (utterance,) = vault.of(Utterance)
+        assert isinstance(utterance, Utterance)
+        assert 1.5 <= utterance.duration_s < 3
+        playing.kill()
+
+
+def test_the_ear_goes_on_while_the_vault_is_away(
+    ear: subprocess.Popen[bytes], sound_card: SoundCard, vault: FakeVault, spoken: Spoken
+) -> None:
+    vault.stop()
+    with sound_card.play(spoken.folder / "command_rms.wav"):
+        pass
+    vault.messages.clear()
+    vault.start()
+    (utterance,) = vault.wait_for(Utterance)
+    assert isinstance(utterance, Utterance)
+    assert utterance.outcome == "failed"
+    assert vault.messages[0] == EarState(listening=True, source="default", wake_words=("okay_nabu",))
+    assert stop(ear) == (0, b"")
+
+
+def test_an_unplugged_microphone_is_told_and_comes_back(
+    ear: subprocess.Popen[bytes], sound_card: SoundCard, vault: FakeVault
+) -> None:
+    sound_card.unplug()
+    told = vault.wait_for(EarState, 2)
+    sound_card.plug_in()
+    told = vault.wait_for(EarState, 3)
+    assert [state.listening for state in told if isinstance(state, EarState)] == [True, False, True]
+    assert stop(ear)[0] == 0
+
+
+def test_the_microphone_stays_closed_until_the_vault_is_ready(
+    sound_card: SoundCard, state: Path, vault: FakeVault
+) -> None:
+    vault.says_ready = False
+    ear = start(state)
+    with pytest.raises(subprocess.TimeoutExpired):
+        ear.wait(1.5)
+    assert sound_card.recorders() == 0
+    assert vault.messages == []
+    assert stop(ear) == (0, b"")
+
+
+@pytest.mark.usefixtures("vault", "no_sound_card")
+def test_without_a_microphone_it_says_so(state: Path) -> None:
+    ear = start(state)
+    _, err = ear.communicate(timeout=WAIT_S)
+    assert ear.returncode == os.EX_UNAVAILABLE
+    lines = err.decode().splitlines()
+    assert lines[0] == "error: no microphone was found"
+    assert "fadeout devices" in lines[1]
+    assert len(lines) == 2

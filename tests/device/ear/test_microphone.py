@@ -1,0 +1,130 @@
+"""Real PortAudio on a sound card that exists only in software."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import soundfile
+
+from fadeout_device.config import MicrophoneSettings
+from fadeout_device.ear.adapters.microphone import Microphone, list_inputs
+from fadeout_device.ear.capture import BLOCK_BYTES
+from fadeout_device.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sound_card import SoundCard
+
+pytestmark = pytest.mark.system
+
+WAIT_S = 10.0
+
+
+def record(microphone: Microphone, duration_s: float) -> np.ndarray:
+    pcm = b""
+    while len(pcm) < duration_s * 32_000:
+        block = microphone.read(1.0)
+        if block is not None:
+            assert len(block.pcm) == BLOCK_BYTES
+            assert 0 <= time.monotonic() - block.arrived_mono_s < WAIT_S
+            pcm += block.pcm
+    return np.frombuffer(pcm, "<i2")
+
+
+def test_inputs_are_listed_without_noise_on_stderr(
+    sound_card: SoundCard, capfd: pytest.CaptureFixture[str]
+) -> None:
+    found = {device.name: device for device in list_inputs()}
+    assert {"fakemic", "fakemic6"} <= found.keys()
+    assert [device.name for device in found.values() if device.is_default] == ["default"]
+    assert capfd.readouterr().err == ""
+    assert sound_card.environment
+
+
+def test_a_mono_microphone_gives_every_sample_unchanged(sound_card: SoundCard, tmp_path: Path) -> None:
+    played = np.random.default_rng(7).integers(-20_000, 20_000, 16_000, dtype=np.int16)
+    soundfile.write(tmp_path / "a.wav", played, 16_000)
+    microphone = Microphone(MicrophoneSettings(device="fakemic"))
+    assert microphone.name == "fakemic"
+    playing = sound_card.play(tmp_path / "a.wav")
+    heard = record(microphone, 2.5)
+    assert playing.wait() == 0
+    assert heard.astype("<i2").tobytes().find(played.astype("<i2").tobytes()) >= 0
+    assert microphone.overflows == 0
+    microphone.close()
+
+
+@pytest.mark.parametrize(
+    ("channel", "level"),
+    [
+        pytest.param(4, 8_000, id="the channel that speaks"),
+        pytest.param(0, 0, id="a channel that is silent"),
+    ],
+)
+def test_one_channel_of_an_array_is_heard(
+    sound_card: SoundCard, tmp_path: Path, channel: int, level: int
+) -> None:
+    frames = np.zeros((32_000, 6), dtype=np.int16)
+    frames[:, 4] = 8_000
+    soundfile.write(tmp_path / "a.wav", frames, 16_000)
+    microphone = Microphone(MicrophoneSettings(device="fakemic6", channel=channel))
+    playing = sound_card.play(tmp_path / "a.wav", "fakemic6")
+    assert int(np.abs(record(microphone, 2.0).astype(int)).max()) == level
+    microphone.close()
+    playing.wait()
+
+
+@pytest.mark.usefixtures("sound_card")
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        pytest.param(
+            MicrophoneSettings(device="nosuchmic"), 'no microphone named "nosuchmic"', id="a wrong name"
+        ),
+        pytest.param(MicrophoneSettings(device=99), "no microphone number 99", id="a wrong number"),
+        pytest.param(
+            MicrophoneSettings(device="fakemic", channel=63), "there is no channel 63", id="a wrong channel"
+        ),
+    ],
+)
+def test_a_microphone_that_is_not_there_is_named(settings: MicrophoneSettings, line: str) -> None:
+    with pytest.raises(UnavailableError, match=line) as refused:
+        Microphone(settings)
+    assert "fadeout devices" in (refused.value.hint or "")
+
+
+@pytest.mark.usefixtures("no_sound_card")
+def test_a_machine_without_a_microphone_has_an_empty_list() -> None:
+    program = "from fadeout_device.ear.adapters.microphone import list_inputs; print(list_inputs())"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (ran.stdout, ran.stderr) == ("()\n", "")
+
+
+def test_a_microphone_that_is_unplugged_is_noticed(sound_card: SoundCard) -> None:
+    microphone = Microphone(MicrophoneSettings(device="fakemic"))
+    record(microphone, 0.5)
+    sound_card.unplug()
+    with pytest.raises(UnavailableError, match='"fakemic" gives no audio any more'):
+        record(microphone, WAIT_S)
+    microphone.close()
+    sound_card.plug_in()
+    microphone = Microphone(MicrophoneSettings(device="fakemic"))
+    record(microphone, 0.5)
+    microphone.close()
+
+
+@pytest.mark.usefixtures("sound_card")
+def test_audio_that_nobody_takes_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fadeout_device.ear.adapters.microphone.QUEUE_BLOCKS", 3)
+    microphone = Microphone(MicrophoneSettings(device="fakemic"))
+    end_mono_s = time.monotonic() + WAIT_S
+    while microphone.overflows == 0:
+        assert time.monotonic() < end_mono_s
+        time.sleep(0.05)
+    microphone.close()
