@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fadeout_device import messages
 from fadeout_device.cli import shown
 from fadeout_device.cli.vault_client import ask
-from fadeout_device.errors import StorageError, UnavailableError, UsageError
+from fadeout_device.errors import FadeoutError, StorageError, UnavailableError, UsageError
 from fadeout_device.policy import PolicyError, parse_period
 
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ def add_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     verb.set_defaults(run=list_recordings)
 
     verb = verbs.add_parser("show", help="show what is known about one recording; opens its envelope")
-    verb.add_argument("recording", help="its id, or the start of it")
+    _add_recording(verb)
     verb.set_defaults(run=show)
 
     verb = verbs.add_parser("play", help="play one recording, or write it to a WAV file")
-    verb.add_argument("recording", help="its id, or the start of it")
+    _add_recording(verb)
     verb.add_argument("-o", "--output", type=Path, metavar="FILE", help="write a WAV file instead")
     verb.set_defaults(run=play)
 
@@ -40,12 +40,27 @@ def add_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
         help="erase recordings: their keys are destroyed before the command returns",
         description="Name what to erase in one way. What is erased cannot be had back by anyone.",
     )
-    verb.add_argument("recordings", nargs="*", metavar="ID", help="ids, or the starts of them")
+    named = verb.add_argument("recordings", nargs="*", metavar="ID", help="ids, or the starts of them")
+    named.completer = _complete
     verb.add_argument("--last", type=int, metavar="N", help="the newest N recordings")
     verb.add_argument("--since", metavar="PERIOD", help="everything captured in the last 90s, 15m, 1h, 7d …")
     verb.add_argument("--all", action="store_true", dest="everything", help="everything")
     verb.add_argument("-y", "--yes", action="store_true", help="do not ask before erasing everything")
     verb.set_defaults(run=erase)
+
+
+def _add_recording(verb: argparse.ArgumentParser) -> None:
+    named = verb.add_argument("recording", metavar="ID", help="its id, or the start of it")
+    named.completer = _complete  # type: ignore[attr-defined]  # how argcomplete is told
+
+
+def _complete(prefix: str, parsed_args: argparse.Namespace, **_options: object) -> list[str]:
+    """Return the ids that a shell may complete `prefix` to; none if no fadeout answers."""
+    try:
+        answer, _ = ask(parsed_args, messages.ListRecordings(), messages.Recordings)
+    except FadeoutError:
+        return []
+    return [row.recording for row in answer.recordings if row.recording.startswith(prefix)]
 
 
 def list_recordings(arguments: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def state_folder(arguments: argparse.Namespace) -> Path:
     """Return the state folder: `--state`, `FADEOUT_STATE`, or the user's own."""
-    given = arguments.state or os.environ.get("FADEOUT_STATE")
+    given = getattr(arguments, "state", None) or os.environ.get("FADEOUT_STATE")
     return Path(given).absolute() if given else platformdirs.user_state_path("fadeout")
 
 

@@ -171,6 +171,21 @@ class Index:
         """Return what must go now: past its end date, or an earlier sealing or erasing that was cut off."""
         return self.items("state != 'live' OR ends_at_s <= ?", [now_s])
 
+    def count_due(self, now_s: float) -> int:
+        """Return how many rows `due` would return."""
+        with _translated():
+            return int(self.db.table("item").count_where("state != 'live' OR ends_at_s <= ?", [now_s]))
+
+    def count_recordings(self) -> int:
+        """Return the number of recordings with a live item."""
+        with _translated():
+            found = self.db.execute("SELECT count(DISTINCT recording) FROM item WHERE state = 'live'")
+            return int(found.fetchone()[0])
+
+    def live_of(self, prefix: str) -> list[Item]:
+        """Return the live items of the recordings whose id starts so."""
+        return self.items("state = 'live' AND substr(recording, 1, ?) = ?", [len(prefix), prefix])
+
     def next_end_s(self) -> int | None:
         """Return the earliest end date of a live item."""
         with _translated():

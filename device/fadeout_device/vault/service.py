@@ -278,7 +278,7 @@ class Service:
 
     def held(self) -> int:
         """Return the number of recordings that are held."""
-        return len({item.recording for item in self.store.index.live()})
+        return self.store.index.count_recordings()
 
     # ---- telling
 

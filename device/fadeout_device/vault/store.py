@@ -112,7 +112,7 @@ class Store:
         """
         known = self.index.delivered(utterance.delivery)
         if known is not None:
-            kept = [item for item in self.index.live() if item.recording == known]
+            kept = self.index.live_of(known)
             return known, tuple(Kept(item.item_class.kind, item.ends_at_s) for item in kept)
         captured_at_s = self._clock.now() - utterance.age_s
         recording = secrets.token_hex(8)
@@ -228,7 +228,7 @@ class Store:
             NoSuchRecordingError: there is none, or more than one.
         """
         now = self._clock.now()
-        found = [i for i in self.index.live() if i.recording.startswith(name) and i.ends_at_s > now]
+        found = [item for item in self.index.live_of(name) if item.ends_at_s > now]
         recordings = {item.recording for item in found}
         if not recordings or not name:
             raise NoSuchRecordingError(f"no recording {name} is held", "fadeout list shows what is held")
@@ -320,7 +320,7 @@ class Store:
 
     def overdue(self) -> int:
         """Return how many items should be gone and are not."""
-        return len(self.index.due(self._clock.now()))
+        return self.index.count_due(self._clock.now())
 
     def _puncture(self, items: Sequence[Item]) -> None:
         leaves = [(item.item_class, item.leaf) for item in items]
