@@ -72,6 +72,7 @@ _ALERTS = (
 
 # OpenSSL's X509_V_ERR_* numbers; Python gives them as SSLCertVerificationError.verify_code.
 _NOT_YET_VALID, _EXPIRED, _WRONG_NAME, _WRONG_ADDRESS = 9, 10, 62, 64
+_UNKNOWN_ISSUER = frozenset({2, 18, 19, 20, 21, 27})
 
 _NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL)
 
@@ -192,5 +193,10 @@ def _of_certificate(err: ssl.SSLCertVerificationError, place: str) -> str:
             return f"the certificate of {place} has expired; renew it, or check this device's clock"
         case code if code == _NOT_YET_VALID:
             return f"the certificate of {place} is not valid yet; check this device's clock"
-        case _:
+        case code if code in _UNKNOWN_ISSUER:
             return f"the certificate of {place} is from an unknown CA; set [mqtt] ca_file to the broker's CA"
+        case _:
+            # From Python 3.13 on certificates are held to RFC 5280, as home-made ones often are not.
+            return (
+                f"the certificate of {place} is not accepted ({err.verify_message.lower()}); make a new one"
+            )

@@ -20,6 +20,7 @@ from paho.mqtt.client import MQTT_LOG_ERR, Client, MQTTMessage
 from fadeout_broker import contract, failures
 from fadeout_broker.adapters.mqtt_client import connect, new_client
 from fadeout_broker.backoff import Backoff
+from fadeout_broker.lifetime import PARENT_PID_VARIABLE, die_with_parent
 
 if TYPE_CHECKING:
     from paho.mqtt.reasoncodes import ReasonCode
@@ -183,6 +184,8 @@ def _line(heard: Heard) -> str:
 
 def run(settings: contract.BrokerSettings, node: str | None, *, as_json: bool, is_quiet: bool) -> int:
     """Listen until SIGINT or SIGTERM; return the exit code."""
+    if PARENT_PID_VARIABLE in os.environ:
+        die_with_parent()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         Listener(settings, node, as_json=as_json, is_quiet=is_quiet).run()

@@ -10,6 +10,7 @@ Source: https://github.com/OHF-Voice/wyoming, "Format"; unix(7), SO_PEERCRED.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
@@ -21,13 +22,11 @@ import msgspec
 from fadeout_device.errors import UnavailableError, WireError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 MAX_HEADER_BYTES = 64 * 1024
 MAX_PAYLOAD_BYTES = 4 * 1024 * 1024  # the longest utterance (60 s of 16 kHz s16le) is 1.9 MB
-
-# A Unix socket's address holds 108 bytes with its closing zero: unix(7).
-_MAX_PATH_BYTES = 107
 
 
 class Frame(NamedTuple):
@@ -130,13 +129,13 @@ def listen(path: Path) -> socket.socket:
     The caller holds the state folder's lock: nobody else can be listening there.
 
     Raises:
-        UnavailableError: the path is too long for a socket, or cannot be made.
+        UnavailableError: the socket cannot be made.
     """
-    _check_path(path)
-    path.unlink(missing_ok=True)
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        server.bind(str(path))
+        path.unlink(missing_ok=True)
+        with _address(path) as address:
+            server.bind(address)
         path.chmod(0o600)
         server.listen(16)
     except OSError as err:
@@ -151,11 +150,11 @@ def connect(path: Path, timeout_s: float | None = None) -> Connection:
     Raises:
         UnavailableError: nobody listens there.
     """
-    _check_path(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.settimeout(timeout_s)
     try:
-        sock.connect(str(path))
+        with _address(path) as address:
+            sock.connect(address)
     except OSError as err:
         sock.close()
         raise UnavailableError(f"nobody answers on {path}: {err.strerror or err}") from err
@@ -169,10 +168,14 @@ def peer_uid(sock: socket.socket) -> int:
     return int(uid)
 
 
-def _check_path(path: Path) -> None:
-    length = len(os.fsencode(path))
-    if length > _MAX_PATH_BYTES:
-        raise UnavailableError(
-            f"the socket's path is {length} bytes long, and a Unix socket takes {_MAX_PATH_BYTES}: {path}",
-            "choose a shorter state folder with --state or FADEOUT_STATE",
-        )
+@contextlib.contextmanager
+def _address(path: Path) -> Iterator[str]:
+    """Give an address for a socket's path, by way of its folder.
+
+    unix(7) has room for 108 bytes only, and a state folder may lie deeper than that.
+    """
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)

@@ -26,6 +26,14 @@ class Issued(NamedTuple):
     key_file: str
 
 
+def _key_usage(*, is_ca: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not is_ca, content_commitment=False, key_encipherment=False,
+        data_encipherment=False, key_agreement=False, key_cert_sign=is_ca, crl_sign=is_ca,
+        encipher_only=False, decipher_only=False,
+    )  # fmt: skip
+
+
 def issue(folder: Path, name: str, issuer: Issued | None = None) -> Issued:
     """Make a CA, or with an issuer a certificate for 127.0.0.1."""
     key = ec.generate_private_key(ec.SECP256R1())
@@ -43,6 +51,15 @@ def issue(folder: Path, name: str, issuer: Issued | None = None) -> Issued:
         .add_extension(
             x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
         )
+    )
+    # Python 3.13 checks what RFC 5280 demands of a CA and of what it issues.
+    authority = issuer.key if issuer else key
+    builder = (
+        builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key()), critical=False
+        )
+        .add_extension(_key_usage(is_ca=issuer is None), critical=True)
     )
     certificate = builder.sign(issuer.key if issuer else key, hashes.SHA256())
     cert_file, key_file = folder / f"{name}.crt", folder / f"{name}.key"

@@ -8,6 +8,7 @@ not fit ends the connection. Errors say where a line is wrong, never what it hol
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -51,7 +52,7 @@ class VaultArrow:
         self._sock.settimeout(_SEND_TIMEOUT_S)
         self._unread = bytearray()
         try:
-            self._sock.connect(str(path))
+            _connect(self._sock, path)
         except OSError as err:
             self._sock.close()
             raise ArrowError(f"the vault does not answer on {path}: {err.strerror or err}") from err
@@ -123,3 +124,12 @@ def _seq(line: bytes) -> int:
 def _where(err: msgspec.ValidationError) -> str:
     """Keep only the path: the rest of msgspec's sentence can quote the line."""
     return str(err).rpartition(" - at `")[2].rstrip("`") if " - at `" in str(err) else "$"
+
+
+def _connect(sock: socket.socket, path: Path) -> None:
+    """Connect by way of the folder: unix(7) has room for 108 bytes only, and paths can be longer."""
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        sock.connect(f"/proc/self/fd/{folder}/{path.name}")
+    finally:
+        os.close(folder)
