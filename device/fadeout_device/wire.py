@@ -29,6 +29,10 @@ MAX_HEADER_BYTES = 64 * 1024
 MAX_PAYLOAD_BYTES = 4 * 1024 * 1024  # the longest utterance (60 s of 16 kHz s16le) is 1.9 MB
 
 
+_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are no JSON, no UTF-8, or nested too deeply."""
+
+
 class Frame(NamedTuple):
     """One message as it stands on the wire: its JSON header, still encoded, and its payload."""
 
@@ -45,7 +49,7 @@ class Frame(NamedTuple):
             fields = msgspec.json.decode(self.header)
             fields.pop("payload_length", None)
             return msgspec.convert(fields, kind)
-        except (msgspec.ValidationError, AttributeError) as err:
+        except (*_UNDECODABLE, AttributeError) as err:
             raise WireError("the other side sent a message of no known kind") from err
 
     def __repr__(self) -> str:
@@ -116,7 +120,7 @@ class Connection:
 def _payload_length(header: bytes) -> int:
     try:
         length = msgspec.json.decode(header, type=_PayloadLength).payload_length
-    except msgspec.DecodeError as err:
+    except _UNDECODABLE as err:
         raise WireError("a header is no JSON object") from err
     if not 0 <= length <= MAX_PAYLOAD_BYTES:
         raise WireError(f"a payload of {length} bytes; at most {MAX_PAYLOAD_BYTES} are taken")

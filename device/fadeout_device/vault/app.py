@@ -19,6 +19,7 @@ from fadeout_device import wire
 from fadeout_device.errors import WireError
 from fadeout_device.vault import control_arrow, ear_arrow
 from fadeout_device.vault.clock import ReplayClock, SystemClock
+from fadeout_device.vault.durable import storage_errors
 from fadeout_device.vault.errors import SyncError
 from fadeout_device.vault.reporter_arrow import ReporterArrow
 from fadeout_device.vault.roots.file import FileRootStore
@@ -61,7 +62,8 @@ def run(settings: Settings, confinement: Confinement) -> None:
     is_replay = settings.replay_start_s is not None
     clock: Clock = SystemClock() if settings.replay_start_s is None else ReplayClock(settings.replay_start_s)
     config = settings.config
-    roots = FileRootStore(settings.state)
+    with storage_errors(settings.state):
+        roots = FileRootStore(settings.state)
     store = Store(settings.state, roots, config.policy, config.sweep_s, clock)
     service = Service(store, clock, confinement, config.sweep_s)
     reporter = ReporterArrow(service, config.mqtt)
@@ -74,7 +76,8 @@ def run(settings: Settings, confinement: Confinement) -> None:
 
     service.start()
     run_folder = settings.state / "run"
-    run_folder.mkdir(mode=0o700, exist_ok=True)
+    with storage_errors(run_folder):
+        run_folder.mkdir(mode=0o700, exist_ok=True)
     _listen(run_folder / "control.sock", lambda sock: _framed(sock, control_arrow.serve, service))
     _listen(run_folder / "reporter.sock", reporter.serve)
     _listen(

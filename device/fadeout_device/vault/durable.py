@@ -6,13 +6,19 @@ synced, so they need no temporary name. A failed sync is never retried: see `Syn
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 from typing import TYPE_CHECKING
 
+from fadeout_device.errors import StorageError
 from fadeout_device.vault.errors import SyncError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+_NO_WAY_IN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT)
 
 
 def write_new(path: Path, data: bytes) -> None:
@@ -58,3 +64,35 @@ def sync_folder(folder: Path) -> None:
         sync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError of the block into a StorageError that names the path."""
+    try:
+        yield
+    except OSError as err:
+        raise StorageError(f"{err.filename or path}: {reason(err)}", next_step(err)) from err
+
+
+def is_full(err: Exception) -> bool:
+    """Say whether an error means that there is no room."""
+    return isinstance(err, OSError) and err.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def reason(err: Exception) -> str:
+    """Return an error's reason in lower case."""
+    if isinstance(err, OSError):
+        return (err.strerror or str(err)).lower()
+    return str(err)
+
+
+def next_step(err: Exception) -> str | None:
+    """Return what the operator can do about an error of the disk."""
+    if isinstance(err, StorageError):
+        return err.hint
+    if is_full(err):
+        return "free some space on the disk; erasing goes on by itself"
+    if isinstance(err, OSError) and err.errno in _NO_WAY_IN:
+        return "choose a folder you may write to with --state or FADEOUT_STATE"
+    return None

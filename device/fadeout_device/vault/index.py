@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+
+class IndexFullError(StorageError):
+    """The disk has no room for a change of the index."""
+
+
 State = Literal["sealing", "live", "erasing"]
 
 _PRAGMAS = (
@@ -247,5 +252,8 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as err:
-        hint = "free some space on the disk" if "full" in str(err) else None
-        raise StorageError(f"the index cannot be used: {err}", hint) from err
+        if getattr(err, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            raise IndexFullError(
+                "no space left on the disk for the index", "free some space; erasing goes on by itself"
+            ) from err
+        raise StorageError(f"the index cannot be used: {err}") from err

@@ -43,7 +43,7 @@ class Outbox:
 
     def add_withdrawal(self, item: Item, event_id: str) -> None:
         """Tell subscribers to forget an event; if it was never sent, it is not sent any more."""
-        self.remove_actions([item])
+        self._index.db.execute("DELETE FROM outbox WHERE item = ?", [item.id])
         self._add("erase", item, event_id)
 
     def remove_actions(self, items: Iterable[Item]) -> None:

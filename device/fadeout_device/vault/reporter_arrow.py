@@ -34,7 +34,7 @@ _SEND_TIMEOUT = struct.pack("@ll", 5, 0)
 
 
 class ReporterArrow:
-    """Serves one reporter at a time; a new one takes the place of the old."""
+    """Serves one reporter at a time; a second one is sent away."""
 
     def __init__(self, service: Service, settings: contract.BrokerSettings) -> None:
         self._service = service
@@ -42,6 +42,8 @@ class ReporterArrow:
         self._sock: socket.socket | None = None
         self._is_connected = False
         self._in_flight: dict[int, Line] = {}
+        self._told: set[int] = set()
+        """Lines that the broker has, and that could not be removed yet: the disk is full."""
         self._state_seq = _FIRST_STATE_SEQ
         self._is_state_in_flight = False
         self._state_sent: contract.DeviceState | None = None
@@ -51,26 +53,26 @@ class ReporterArrow:
         """Serve a reporter until it goes.
 
         Raises:
-            WireError: it broke the protocol.
+            WireError: it broke the protocol, or there is one already.
         """
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND_TIMEOUT)
         with self._service.lock:
-            self._take_over(sock)
+            self._take(sock)
         try:
             with sock.makefile("rb") as lines:
                 while line := lines.readline(contract.MAX_LINE_BYTES + 1):
-                    self._hear(line, sock)
+                    self._hear(line)
         except OSError as err:
             raise WireError(f"the reporter is gone: {err.strerror or err}") from err
         finally:
             with self._service.lock:
-                if self._sock is sock:
-                    self._leave()
+                self._leave()
 
     def pump(self) -> None:
         """Hand over what can be handed over. Called after every change, under the service's lock."""
         if self._sock is None or not self._is_connected:
             return
+        self._remove_told()
         try:
             self._hand_over_state()
             while not all(self._hand_over(line) for line in self._oldest()):
@@ -80,9 +82,9 @@ class ReporterArrow:
             log.info("the reporter is gone: %s", err)
             self._is_connected = False
 
-    def _take_over(self, sock: socket.socket) -> None:
+    def _take(self, sock: socket.socket) -> None:
         if self._sock is not None:
-            self._leave()
+            raise WireError("a second reporter came while the first is here")
         self._sock = sock
         self._service.is_reporter_here = True
         self._send(contract.Configure(self._settings, self._node()))
@@ -105,14 +107,12 @@ class ReporterArrow:
                 index.set_meta("node", node)
         return node
 
-    def _hear(self, line: bytes, sock: socket.socket) -> None:
+    def _hear(self, line: bytes) -> None:
         try:
             said = msgspec.json.decode(line, type=contract.FromReporter)
-        except msgspec.DecodeError as err:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
             raise WireError("the reporter sent something that is no message") from err
         with self._service.lock:
-            if self._sock is not sock:
-                return  # another reporter has taken its place
             if isinstance(said, contract.Published):
                 self._forget(said.seq)
             else:
@@ -129,11 +129,20 @@ class ReporterArrow:
         line = self._in_flight.pop(seq, None)
         if line is None:
             return
-        index = self._service.store.index
-        with index.transaction():
-            self._service.store.outbox.remove(seq)
-        what = "reported" if line.what == "action" else "withdrawn"
-        self._service.tell(what)
+        self._told.add(seq)
+        self._service.tell("reported" if line.what == "action" else "withdrawn")
+
+    def _remove_told(self) -> None:
+        if not self._told:
+            return
+        try:
+            with self._service.store.index.transaction():
+                for seq in self._told:
+                    self._service.store.outbox.remove(seq)
+        except StorageError as err:
+            log.warning("what was reported cannot be removed from the outbox yet: %s", err)
+        else:
+            self._told.clear()
 
     def _set_broker(self, words: str) -> None:
         if words != self._service.broker:
@@ -167,14 +176,13 @@ class ReporterArrow:
 
     def _hand_over(self, line: Line) -> bool:
         """Hand a line over, unless it was; False when there was nothing to tell any more."""
-        if line.seq in self._in_flight:
+        if line.seq in self._in_flight or line.seq in self._told:
             return True
         publish = self._withdrawal(line) if line.what == "erase" else self._action(line)
         if publish is None:
-            index = self._service.store.index
-            with index.transaction():
-                self._service.store.outbox.remove(line.seq)
-            return False
+            self._told.add(line.seq)
+            self._remove_told()
+            return bool(self._told)
         self._in_flight[line.seq] = line
         self._send(publish)
         return True

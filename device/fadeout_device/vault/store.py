@@ -15,7 +15,6 @@ must hold, and stand here:
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import logging
 import os
@@ -29,7 +28,7 @@ from fadeout_device.messages import Kept
 from fadeout_device.policy import CLASSES, ItemClass, Policy
 from fadeout_device.vault import container
 from fadeout_device.vault.due import end_date, shortened
-from fadeout_device.vault.durable import sync_folder, write_new
+from fadeout_device.vault.durable import is_full, next_step, reason, storage_errors, sync_folder, write_new
 from fadeout_device.vault.errors import (
     EraseError,
     FormatError,
@@ -37,12 +36,12 @@ from fadeout_device.vault.errors import (
     NoSuchRecordingError,
     SealError,
 )
-from fadeout_device.vault.index import Index, Item
+from fadeout_device.vault.index import Index, IndexFullError, Item
 from fadeout_device.vault.keyring import Keyring
 from fadeout_device.vault.outbox import Outbox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from fadeout_device.messages import Kind, Outcome, Utterance
@@ -51,6 +50,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_RESERVE_BYTES = 512 * 1024
+"""Room for what an erasure writes: a few pages of the index, and the keyring."""
 _DELIVERY_GRID_S = 3600
 """Deliveries are remembered to the hour: the index need not tell when somebody spoke."""
 _DELIVERY_MEMORY_S = 2 * _DELIVERY_GRID_S
@@ -78,17 +79,18 @@ class Store:
             StorageError, KeysLostError: it cannot be used.
         """
         self._items = folder / "items"
+        self._reserve = folder / "reserve"
         self.policy = policy
         self._sweep_s = sweep_s
         self._clock = clock
         self.roots = roots
-        with _storage(folder):
+        with storage_errors(folder):
             self._items.mkdir(mode=0o700, exist_ok=True)
             self.keyring = Keyring(folder, roots)
         self.index = Index(folder / "index.db")
         self.outbox = Outbox(self.index)
         self._clock.raise_floor(float(self.index.get_meta("clock_floor_s") or 0))
-        with self.index.transaction(), _storage(self._items):
+        with self.index.transaction(), storage_errors(self._items):
             self._reconcile()
             self._obey_shorter_policy()
 
@@ -148,7 +150,7 @@ class Store:
             # The rows stay `sealing`: the next sweep erases their leaves and files.
             self._unlink(items)
             raise SealError(
-                f"an utterance could not be sealed and was dropped: {_reason(err)}", _next_step(err)
+                f"an utterance could not be sealed and was dropped: {reason(err)}", next_step(err)
             ) from err
         return recording if items else "", tuple(Kept(i.item_class.kind, i.ends_at_s) for i in items)
 
@@ -214,7 +216,7 @@ class Store:
         if item.state != "live" or item.ends_at_s <= self._clock.now():
             raise KeyErasedError
         leaf_key = self.keyring.leaf_key(item.item_class, item.leaf)
-        with _storage(self._items):
+        with storage_errors(self._items):
             data = (self._items / item.id).read_bytes()
         header = container.parse_header(data)
         if (header.class_code, header.leaf) != (item.item_class.code, item.leaf):
@@ -281,19 +283,31 @@ class Store:
 
     def _erase(self, items: Sequence[Item], *, withdraw: bool, forget: Callable[[], None]) -> None:
         withdrawals = self._event_ids(items) if withdraw else []
-        try:
+
+        def intend_and_forget() -> None:
             with self.index.transaction():
                 self.index.set_state([item.id for item in items], "erasing")
                 self.outbox.remove_actions(items)
                 for item, event_id in withdrawals:
                     self.outbox.add_withdrawal(item, event_id)
             forget()
+
+        try:
+            try:
+                intend_and_forget()
+            except (OSError, IndexFullError) as err:
+                if isinstance(err, OSError) and not is_full(err):
+                    raise
+                # A full disk must not keep keys alive: the reserve and the dead items' own files make room.
+                log.warning("disk full while erasing; making room")
+                self._reserve.unlink(missing_ok=True)
+                self._unlink(items)
+                intend_and_forget()
         except (OSError, StorageError) as err:
-            raise EraseError(
-                f"{len(items)} items are not erased yet: {_reason(err)}", _next_step(err)
-            ) from err
+            raise EraseError(f"{len(items)} items are not erased yet: {reason(err)}", next_step(err)) from err
         self._unlink(items)
-        with self.index.transaction():
+        # The keys are gone; should there be no room even for this, the next sweep tidies up.
+        with contextlib.suppress(IndexFullError), self.index.transaction():
             self.index.remove([item.id for item in items])
 
     def erase_due(self) -> list[Item]:
@@ -303,10 +317,14 @@ class Store:
         """
         now = self._clock.now()
         erased = self.erase(self.index.due(now), withdraw=False)
-        with self.index.transaction():
-            self.index.set_meta("clock_floor_s", str(now))
-            self.index.forget_deliveries(now - _DELIVERY_MEMORY_S)
-            self.outbox.remove_ended(now)
+        try:
+            with self.index.transaction():
+                self.index.set_meta("clock_floor_s", str(now))
+                self.index.forget_deliveries(now - _DELIVERY_MEMORY_S)
+                self.outbox.remove_ended(now)
+        except IndexFullError as err:
+            log.warning("the time of this sweep is not stored: %s", err)
+        self._keep_reserve()
         return erased
 
     def erase_outdated(self, version: str) -> list[Item]:
@@ -323,16 +341,18 @@ class Store:
         return self.index.count_due(self._clock.now())
 
     def _puncture(self, items: Sequence[Item]) -> None:
-        leaves = [(item.item_class, item.leaf) for item in items]
+        self.keyring.erase([(item.item_class, item.leaf) for item in items], self.index.floors())
+
+    def _keep_reserve(self) -> None:
+        """Keep some room back, so that erasing works on a disk that is full."""
+        if self._reserve.exists():
+            return
         try:
-            self.keyring.erase(leaves, self.index.floors())
+            with self._reserve.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, _RESERVE_BYTES)
         except OSError as err:
-            if err.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            # A full disk must not keep keys alive: the dead items' own files make room.
-            log.warning("disk full while erasing; unlinking the items' files first")
-            self._unlink(items)
-            self.keyring.erase(leaves, self.index.floors())
+            self._reserve.unlink(missing_ok=True)
+            log.warning("no room is kept back for erasing: %s", reason(err))
 
     def _event_ids(self, items: Iterable[Item]) -> list[tuple[Item, str]]:
         """Compute what subscribers must forget, while the keys still exist."""
@@ -397,7 +417,7 @@ def lock(folder: Path) -> int:
         StorageError: no permission, or not a folder.
         UnavailableError: another fadeout has it.
     """
-    with _storage(folder):
+    with storage_errors(folder):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -409,29 +429,3 @@ def lock(folder: Path) -> int:
             "stop that one, or choose another folder with --state or FADEOUT_STATE",
         ) from err
     return descriptor
-
-
-@contextlib.contextmanager
-def _storage(path: Path) -> Iterator[None]:
-    """Turn an OSError of a block into a StorageError that names the path."""
-    try:
-        yield
-    except OSError as err:
-        raise StorageError(f"{err.filename or path}: {_reason(err)}", _next_step(err)) from err
-
-
-def _reason(err: Exception) -> str:
-    if isinstance(err, OSError):
-        return (err.strerror or str(err)).lower()
-    return str(err)
-
-
-def _next_step(err: Exception) -> str | None:
-    if isinstance(err, StorageError):
-        return err.hint
-    number = err.errno if isinstance(err, OSError) else None
-    if number in (errno.ENOSPC, errno.EDQUOT):
-        return "free some space on the disk; erasing goes on by itself"
-    if number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT):
-        return "choose a folder you may write to with --state or FADEOUT_STATE"
-    return None
