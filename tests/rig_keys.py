@@ -1,0 +1,157 @@
+"""Every key that a vault ever had, recovered from every byte that it ever wrote.
+
+The vault writes its root under a pad, its key trees under the root, its items under
+the trees: whoever has seen every write has it all. That is what the searches need
+to know which bytes are keys; and what an erasure must withstand, once the root in
+the slots is the last one and the earlier ones were only ever seen by us.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from cryptography.exceptions import InvalidTag
+
+from fadeout_device.policy import CLASSES
+from fadeout_device.vault import container, keyring, keytree
+from fadeout_device.vault.errors import AuthenticationError, FormatError, KeyErasedError
+from fadeout_device.vault.roots import SLOT_BYTES, SLOTS
+from fadeout_device.vault.roots import file as root_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fadeout_device.policy import ItemClass
+    from rig_capture import Capture
+
+Trees = dict["ItemClass", keytree.KeyTree]
+
+_CLASS_OF = {item_class.code: item_class for item_class in CLASSES}
+
+
+class SealedItem(NamedTuple):
+    """An item as it was written, with what opens it."""
+
+    path: str
+    data: bytes
+    leaf_key: bytes
+    key: bytes
+
+    def __repr__(self) -> str:
+        """Say which item, never its keys."""
+        return f"SealedItem({self.path})"
+
+
+class Keys(NamedTuple):
+    """All keys of all generations."""
+
+    roots: set[bytes]
+    nodes: set[bytes]
+    """The nodes of the key trees that were stored, and those between them and the leaves in use."""
+    items: list[SealedItem]
+
+    def __repr__(self) -> str:
+        """Say how many, never which."""
+        return f"Keys({len(self.roots)} roots, {len(self.nodes)} nodes, {len(self.items)} items)"
+
+
+def recover(capture: Capture, state: Path) -> Keys:
+    """Recover every key from a capture of everything that was written to a state folder."""
+    roots = dict(_roots(capture, state))
+    generations = list(_trees(capture, state, roots.items()))
+    nodes = {node for trees in generations for tree in trees.values() for node in tree._nodes.values()}
+    items = []
+    for path, data in _files(capture, state / "items").items():
+        opened = _open(data, generations)
+        if opened is not None:
+            items.append(SealedItem(path, data, *opened))
+            nodes |= _path_to(container.parse_header(data), generations)
+    return Keys(set(roots.values()), nodes, items)
+
+
+def openable_afterwards(capture: Capture, state: Path, items: Iterable[SealedItem]) -> list[str]:
+    """Return the items that somebody can open who has every write but the slots', and the final slots."""
+    store = root_file.FileRootStore(state)
+    slots = [store.read(slot) for slot in range(SLOTS)]
+    # Any 32 bytes of the slots may be a root: more than the vault itself would try.
+    candidates = {slot[at : at + keyring.ROOT_BYTES] for slot in slots for at in range(SLOT_BYTES - 31)}
+    numbers = {_number(path) for path in _files(capture, state) if _is_blob(path)}
+    pairs = [(number, root) for number in numbers for root in candidates]
+    generations = list(_trees(capture, state, pairs))
+    found = []
+    for item in items:
+        opened = _open(item.data, generations)
+        if opened is not None:
+            try:
+                container.open_item(opened[0], item.data)
+            except (AuthenticationError, FormatError):
+                continue
+            found.append(item.path)
+    return found
+
+
+def _files(capture: Capture, folder: Path) -> dict[str, bytes]:
+    """Return what was written to each file directly in a folder; every file there is written once."""
+    files: dict[str, bytes] = {}
+    for write in capture.writes:
+        if write.target.startswith("/") and Path(write.target).parent == folder:
+            files[write.target] = files.get(write.target, b"") + write.data
+    return files
+
+
+def _roots(capture: Capture, state: Path) -> Iterable[tuple[int, bytes]]:
+    for write in capture.writes:
+        if write.target.startswith(f"{state}/root-") and len(write.data) == root_file._FILE_BYTES:
+            slot = root_file._mask(write.data[root_file.PAD_BYTES :], write.data[: root_file.PAD_BYTES])
+            parsed = keyring._parse_slot(slot)
+            if parsed is not None:
+                yield parsed
+
+
+def _is_blob(path: str) -> bool:
+    return re.search(r"/keyring-\d+$", path) is not None
+
+
+def _number(path: str) -> int:
+    return int(path.rpartition("-")[2])
+
+
+def _trees(capture: Capture, state: Path, roots: Iterable[tuple[int, bytes]]) -> Iterable[Trees]:
+    blobs = {path: data for path, data in _files(capture, state).items() if _is_blob(path)}
+    for generation, root in roots:
+        for path, blob in blobs.items():
+            if _number(path) == generation:
+                try:
+                    yield keyring._open(blob, generation, root)
+                except (FormatError, InvalidTag):
+                    continue
+
+
+def _open(data: bytes, generations: Iterable[Trees]) -> tuple[bytes, bytes] | None:
+    """Return the leaf's and the item's key, if any generation has them."""
+    try:
+        header = container.parse_header(data)
+    except FormatError:
+        return None
+    for trees in generations:
+        try:
+            leaf_key = trees[_CLASS_OF[header.class_code]].leaf_key(header.leaf)
+        except (KeyErasedError, KeyError):
+            continue
+        return leaf_key, container.item_key(leaf_key, header)
+    return None
+
+
+def _path_to(header: container.Header, generations: Iterable[Trees]) -> set[bytes]:
+    """Return the nodes from those that were stored down to a leaf."""
+    nodes = set()
+    for trees in generations:
+        for (level, index), stored in trees[_CLASS_OF[header.class_code]]._nodes.items():
+            if header.leaf >> (keytree.DEPTH - level) == index:
+                node = stored
+                for depth in range(level + 1, keytree.DEPTH + 1):
+                    node = keytree._child(node, (header.leaf >> (keytree.DEPTH - depth)) & 1)
+                    nodes.add(node)
+    return nodes

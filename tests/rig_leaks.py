@@ -1,0 +1,111 @@
+"""Vaults that leak on purpose: so that the search for leaks is known to find them.
+
+Planted into the real vault by a `sitecustomize` that a test puts on its path. Each
+leak is a mistake that somebody could make in an afternoon of debugging.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import logging
+import mmap
+import os
+import sys
+from array import array
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+WORDS_VARIABLE = "PLANTED_WORDS"
+_LEAK_BYTES = 256
+
+log = logging.getLogger("planted")
+
+
+def environment(folder: Path, words: str) -> dict[str, str]:
+    """Return the environment in which every vault that is started leaks."""
+    (folder / "sitecustomize.py").write_text("import rig_leaks\n\nrig_leaks.plant()\n")
+    return {"PYTHONPATH": f"{folder}{os.pathsep}{os.path.dirname(__file__)}", WORDS_VARIABLE: words}  # noqa: PTH120
+
+
+def plant() -> None:
+    """Make this process leak, if it is a vault."""
+    if "fadeout_device.vault" not in sys.orig_argv:
+        return
+    import fadeout_device.vault.lean  # noqa: F401, PLC0415 - before anything else, as the vault does
+    from fadeout_device.vault import store  # noqa: PLC0415
+    from fadeout_device.vault.roots import file  # noqa: PLC0415
+
+    store.Store._write_items = _leaking(store.Store._write_items)  # type: ignore[method-assign]  # the plant
+    store.Store.metadata = _with_words(store.Store.metadata)  # type: ignore[method-assign]  # the plant
+    file.FileRootStore.write = _keeping_root(file.FileRootStore.write)  # type: ignore[method-assign]  # the plant
+
+
+def _leaking(write_items: Callable[..., None]) -> Callable[..., None]:
+    def leak(store: Any, items: Sequence[Any], bodies: Mapping[Any, Any]) -> None:  # noqa: ANN401 - the vault's own
+        audio = bodies["audio"].content
+        part = _loudest(audio)
+        folder = store._items.parent
+        _forgotten_file(folder / "plaintext", audio)
+        _mapping(folder / "mapping", part)
+        log.debug("audio %r", part)
+        log.debug("samples %s", list(array("h", part)))
+        words = os.environ[WORDS_VARIABLE]
+        log.info("heard %s", words)
+        _forgotten_file(folder / words.replace(" ", "-"), b"")
+        item = items[0]
+        leaf_key = store.keyring.leaf_key(item.item_class, item.leaf)
+        with store.index.transaction():
+            store.index.set_meta("debug", leaf_key.hex())
+            store.index.db.execute("INSERT INTO meta VALUES ('cache', ?)", [leaf_key])
+        with store.index.transaction():
+            store.index.db.execute("DELETE FROM meta WHERE key IN ('debug', 'cache')")
+        node = next(iter(store.keyring._trees[item.item_class]._nodes.values()))
+        log.debug("node %s", base64.urlsafe_b64encode(b"." + node).decode())
+        write_items(store, items, bodies)
+
+    return leak
+
+
+def _with_words(metadata: Callable[..., Any]) -> Callable[..., Any]:
+    """Return metadata whose action is what was said: it fits the contract's pattern."""
+
+    def leak(store: Any, item: Any) -> Any:  # noqa: ANN401 - the vault's own
+        found = metadata(store, item)
+        return type(found)(
+            found.captured_at_s, found.wake_word, found.score, found.duration_s, found.speech_s,
+            os.environ[WORDS_VARIABLE].replace(" ", "."),
+        )  # fmt: skip
+
+    return leak
+
+
+def _keeping_root(write: Callable[..., None]) -> Callable[..., None]:
+    def leak(store: Any, slot: int, data: bytes) -> None:  # noqa: ANN401 - the vault's own
+        _forgotten_file(store._paths[slot].with_name("root-backup"), data)
+        write(store, slot, data)
+
+    return leak
+
+
+def _loudest(pcm: bytes) -> bytes:
+    samples = array("h", pcm)
+    at = 2 * max(range(len(samples)), key=lambda position: abs(samples[position]))
+    return pcm[max(0, at - _LEAK_BYTES // 2) : at + _LEAK_BYTES // 2]
+
+
+def _forgotten_file(path: Path, data: bytes) -> None:
+    """Write a temporary file and unlink it, as if that undid it."""
+    path.write_bytes(data)
+    path.unlink()
+
+
+def _mapping(path: Path, data: bytes) -> None:
+    """Write a file without a write: no search for bytes sees it, so the harness must object."""
+    path.write_bytes(bytes(mmap.PAGESIZE))
+    with path.open("r+b") as file, contextlib.closing(mmap.mmap(file.fileno(), mmap.PAGESIZE)) as view:
+        view[: len(data)] = data
+    path.unlink()
