@@ -124,7 +124,10 @@ def _bare_s(path: Path) -> float:
 
 def _ear_s(state: Path, path: Path) -> float:
     common = ["--state", str(state)]
-    vault = subprocess.Popen([sys.executable, "-m", ROOMS["vault"], *common, "--replay-clock", "1577836800"])
+    vault = subprocess.Popen(
+        [sys.executable, "-m", ROOMS["vault"], *common, "--replay-clock", "1577836800"],
+        stdout=subprocess.DEVNULL,
+    )
     try:
         return _cpu_s(
             [sys.executable, "-m", ROOMS["ear"], *common, "--replay", str(path), "--start-at", "1577836800"]

@@ -24,8 +24,8 @@ pytestmark = [pytest.mark.system, pytest.mark.usefixtures("as_root")]
 DISK_KIB = 2048
 SHORT = """
 [retention.failed]
-audio = { keep = "6s", purpose = "test" }
-action = { keep = "6s", purpose = "test" }
+audio = { keep = "9s", purpose = "test" }
+action = { keep = "9s", purpose = "test" }
 words = { keep = "none" }
 [vault]
 sweep = "1s"
@@ -115,7 +115,7 @@ def test_what_ends_is_forgotten_on_time(home: Home, disk: SmallDisk, speech: Spe
         wait_for(
             lambda: vault.process.poll() is not None or ((now := home.status()) and not now.held),
             "all keys are destroyed",
-            timeout_s=15.0,
+            timeout_s=20.0,
         )
         assert vault.process.poll() is None, f"the vault ended with {vault.process.returncode}"
         assert item_files(home) == set()

@@ -93,11 +93,11 @@ def test_a_room_killed_while_idle_comes_back_and_the_others_stay(
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_what_was_just_sealed_survives_and_its_event_arrives(
-    home: Home, speech: Speech, broker: LocalBroker, room: str
+    home: Home, speech: Speech, quiet: Path, broker: LocalBroker, room: str
 ) -> None:
     home.config.write_text(CONFIG)
-    address = f"{broker.host}:{broker.port}"
-    with Subscriber(broker) as subscriber, Run(home, "--mqtt", address, "--replay", speech.path) as run:
+    arguments = ("--mqtt", f"{broker.host}:{broker.port}", "--replay", speech.path, quiet)
+    with Subscriber(broker) as subscriber, Run(home, *arguments) as run:
         run.wait_until_up()
         before = run.wait_for_rooms()
         # A broker that says nothing: so the event is still unsent when the room is killed.
