@@ -48,7 +48,7 @@ def _leaking(write_items: Callable[..., None]) -> Callable[..., None]:
     def leak(store: Any, items: Sequence[Any], bodies: Mapping[Any, Any]) -> None:  # noqa: ANN401 - the vault's own
         audio = bodies["audio"].content
         part = _loudest(audio)
-        folder = store._items.parent
+        folder = store.files.folder.parent
         _forgotten_file(folder / "plaintext", audio)
         _mapping(folder / "mapping", part)
         log.debug("audio %r", part)

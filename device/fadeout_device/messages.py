@@ -17,6 +17,8 @@ from msgspec import Meta
 
 Outcome = Literal["served", "failed", "false_wake"]
 Kind = Literal["audio", "words", "action"]
+Reason = Literal["expired", "user", "update", "size", "panic", "recovered"]
+"""Why an item is erased. `recovered`: it was cut off while it was sealed, or the index was lost."""
 
 # In these patterns `$` alone would let a line feed follow.
 WakeWordId = Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,40}$(?!\n)")]
@@ -262,7 +264,7 @@ class Happening(Message, omit_defaults=True, frozen=True):
     kept: tuple[Kept, ...] = ()
     items: int = 0
     reason: str = ""
-    """For `erased`: `expired`, `user`, `update`; for failures and the broker: one line."""
+    """For `erased`: a `Reason`; for failures and the broker: one line."""
     generation: int = 0
     """For `erased`: the keyring generation that no longer holds the keys."""
 

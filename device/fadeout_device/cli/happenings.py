@@ -15,6 +15,9 @@ _REASONS = {
     "expired": "their time was over",
     "user": "somebody asked for it",
     "update": "a new version started",
+    "size": "what is held had grown too large",
+    "panic": "everything was to go at once",
+    "recovered": "they were cut off, or the index was lost",
 }
 _PLAIN = {
     "ear_away": "the ear is away",

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from fadeout_device.messages import Reason
+
 
 class IndexFullError(StorageError):
     """The disk has no room for a change of the index."""
@@ -52,6 +54,7 @@ _TABLES: dict[str, dict[str, Any]] = {
             "period_s": int,
             "ends_on_update": int,
             "size_bytes": int,
+            "reason": str,
         },
         "pk": "id",
     },
@@ -80,6 +83,8 @@ class Item(NamedTuple):
     """The period that was promised at capture."""
     ends_on_update: bool
     size_bytes: int
+    reason: Reason = "recovered"
+    """Why it is erased; of a row that was being sealed when the power went: `recovered`."""
 
 
 class Index:
@@ -99,12 +104,19 @@ class Index:
             self.db = Database(connection, execute_plugins=False)
             with self.db.atomic():
                 for name, table in _TABLES.items():
-                    self.db.table(name).create(table["columns"], pk=table["pk"], if_not_exists=True)
+                    self._make_table(name, table)
                 self.db.execute("CREATE INDEX IF NOT EXISTS item_recording ON item (recording)")
                 self.db.execute("CREATE INDEX IF NOT EXISTS item_ends ON item (state, ends_at_s)")
                 for item_class in CLASSES:
                     row = {"outcome": item_class.outcome, "kind": item_class.kind, "next": 0}
                     self.db.table("leaf").insert(row, ignore=True)
+
+    def _make_table(self, name: str, wanted: dict[str, Any]) -> None:
+        """Make a table, or add the columns that an older version of it has not."""
+        table = self.db.table(name)
+        table.create(wanted["columns"], pk=wanted["pk"], if_not_exists=True)
+        for column in wanted["columns"].keys() - table.columns_dict.keys():
+            table.add_column(column, wanted["columns"][column])
 
     def close(self) -> None:
         """Close the database."""
@@ -153,6 +165,12 @@ class Index:
         for item_id in ids:
             self.db.execute("UPDATE item SET state = ? WHERE id = ?", [state, item_id])
 
+    def intend(self, ids: Iterable[str], why: Reason) -> None:
+        """Mark rows as to be erased; one that is so already keeps its reason."""
+        for item_id in ids:
+            self.db.execute("UPDATE item SET reason = ? WHERE id = ? AND state != 'erasing'", [why, item_id])
+            self.db.execute("UPDATE item SET state = 'erasing' WHERE id = ?", [item_id])
+
     def set_end(self, item_id: str, ends_at_s: int) -> None:
         """Move an end date; only ever to an earlier one."""
         self.db.execute("UPDATE item SET ends_at_s = min(ends_at_s, ?) WHERE id = ?", [ends_at_s, item_id])
@@ -172,12 +190,12 @@ class Index:
         """Return the readable items."""
         return self.items("state = 'live'")
 
-    def due(self, now_s: float) -> list[Item]:
-        """Return what must go now: past its end date, or an earlier sealing or erasing that was cut off."""
-        return self.items("state != 'live' OR ends_at_s <= ?", [now_s])
+    def expired(self, now_s: float) -> list[Item]:
+        """Return the live items whose end date has come."""
+        return self.items("state = 'live' AND ends_at_s <= ?", [now_s])
 
     def count_due(self, now_s: float) -> int:
-        """Return how many rows `due` would return."""
+        """Return how many items must go: past their end date, or a sealing or erasing that was cut off."""
         with _translated():
             return int(self.db.table("item").count_where("state != 'live' OR ends_at_s <= ?", [now_s]))
 
@@ -243,6 +261,7 @@ def _item(row: dict[str, Any]) -> Item:
     return Item(
         row["id"], row["recording"], ItemClass(row["outcome"], row["kind"]), row["leaf"], row["state"],
         row["ends_at_s"], row["period_s"], bool(row["ends_on_update"]), row["size_bytes"],
+        row["reason"] or "recovered",
     )  # fmt: skip
 
 

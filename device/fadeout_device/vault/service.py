@@ -8,7 +8,10 @@ and, by `on_change`, to the reporter.
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -47,13 +50,25 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _EAR_AWAY = EarState(listening=False, source="")
+COALESCE_S = 2.0
+"""Erasures on request that come so soon after another wait, and are done together: root stores wear."""
 
 
 class Service:
     """The vault's one desk. Thread-safe."""
 
-    def __init__(self, store: Store, clock: Clock, confinement: Confinement, sweep_s: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        confinement: Confinement,
+        sweep_s: int,
+        coalesce_s: float = COALESCE_S,
+    ) -> None:
         self.lock = threading.RLock()
+        self._has_forgotten = threading.Condition(self.lock)
+        self._coalesce_s = coalesce_s
+        self._forgot_mono_s = -math.inf
         self.store = store
         self.clock = clock
         self.watchers = Watchers()
@@ -127,7 +142,7 @@ class Service:
         with self.lock:
             self.sweep()
             try:
-                self._tell_erased(self.store.erase_outdated(__version__), "update")
+                self._tell_erased(self.store.eraser.erase_outdated(__version__))
             except EraseError as err:
                 self._sweep_failed(err)
 
@@ -143,13 +158,13 @@ class Service:
         with self.lock:
             self._last_sweep_s = self.clock.now()
             try:
-                erased = self.store.erase_due()
+                erased = self.store.eraser.erase_due()
             except EraseError as err:
                 self._sweep_failed(err)
             else:
                 self._last_sweep = "ok"
                 self.is_ready.set()
-                self._tell_erased(erased, "expired")
+                self._tell_erased(erased)
             self.on_change()
 
     def seconds_to_sweep(self) -> float:
@@ -217,22 +232,38 @@ class Service:
         with self.lock:
             if command.everything:
                 held = _rows(self.store.index.live())
-                erased = self._erase(self.store.erase_everything)
-            else:
-                items = self._named(command)
-                held = _rows(items)
-                erased = self._erase(lambda: self.store.erase(items, withdraw=True))
-            self._tell_erased(erased, "user")
-            return Erased(tuple(row.recording for row in held), len(erased))
+                erased = self._erase(self.store.eraser.erase_everything)
+                return Erased(tuple(row.recording for row in held), len(erased))
+            items = self._named(command)
+            self._erase(lambda: self._erase_together(items))
+            return Erased(tuple(row.recording for row in _rows(items)), len(items))
+
+    def _erase_together(self, items: list[Item]) -> list[Item]:
+        """Erase items, in one go with those of others who ask at about the same time.
+
+        Nothing opens them from the first moment; what is waited for is the write to the
+        root store. Whoever comes first after a pause does not wait.
+        """
+        if not items:
+            return []
+        self.store.eraser.intend(items, "user", withdraw=True)
+        while not self.store.eraser.are_gone(items):
+            wait_s = self._forgot_mono_s + self._coalesce_s - time.monotonic()
+            if wait_s <= 0:
+                return self.store.eraser.forget()
+            self._has_forgotten.wait(wait_s)
+        return []
 
     def _erase(self, erase: Callable[[], list[Item]]) -> list[Item]:
         try:
-            return erase()
+            erased = erase()
         except EraseError as err:
             self._sweep_failed(err)
             raise
         finally:
             self.on_change()
+        self._tell_erased(erased)
+        return erased
 
     def _named(self, command: Erase) -> list[Item]:
         if command.recordings:
@@ -264,7 +295,7 @@ class Service:
                 broker=self.broker,
                 unsent_events=self.store.outbox.count(),
                 held=self.held(),
-                overdue=self.store.overdue(),
+                overdue=self.store.eraser.overdue(),
                 next_end_s=self.store.index.next_end_s(),
                 last_sweep_s=self._last_sweep_s,
                 last_sweep=self._last_sweep,
@@ -287,10 +318,14 @@ class Service:
         self.watchers.tell(msgspec.convert({"type": "happening", "what": what, "at_s": self.clock.now(),
                                             **fields}, Happening))  # fmt: skip
 
-    def _tell_erased(self, erased: list[Item], reason: str) -> None:
-        if erased:
-            log.info("keys erased: items=%d reason=%s", len(erased), reason)
-            self.tell("erased", items=len(erased), reason=reason, generation=self.store.keyring.generation)
+    def _tell_erased(self, erased: list[Item]) -> None:
+        if not erased:
+            return
+        self._forgot_mono_s = time.monotonic()
+        self._has_forgotten.notify_all()
+        for why, count in Counter(item.reason for item in erased).items():
+            log.info("keys erased: items=%d reason=%s", count, why)
+            self.tell("erased", items=count, reason=why, generation=self.store.keyring.generation)
 
 
 def _rows(items: Iterable[Item]) -> list[RecordingRow]:

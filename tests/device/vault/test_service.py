@@ -23,6 +23,7 @@ from fadeout_device.vault import control_arrow, ear_arrow
 from fadeout_device.vault.errors import EraseError
 from fadeout_device.vault.reporter_arrow import ReporterArrow
 from fadeout_device.vault.service import Service
+from rig_waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,7 +35,7 @@ AUDIO = b"\x01\x02" * 16000
 
 @pytest.fixture
 def service(rig: Rig) -> Service:
-    made = Service(rig.store, rig.clock, Confinement("n", "m"), rig.config.sweep_s)
+    made = Service(rig.store, rig.clock, Confinement("n", "m"), rig.config.sweep_s, coalesce_s=0.0)
     made.start()
     return made
 
@@ -270,6 +271,37 @@ def test_a_failed_erasure_is_no_success(rig: Rig, service: Service) -> None:
         with pytest.raises(EraseError):
             service.erase(messages.Erase(last=1))
         assert [happenings.get_nowait().what for _ in range(happenings.qsize())] == ["erase_failed"]
+
+
+def test_erasures_asked_for_in_quick_succession_cost_one_write(rig: Rig) -> None:
+    service = Service(rig.store, rig.clock, Confinement("n", "m"), rig.config.sweep_s, coalesce_s=3600.0)
+    service.start()
+    first, *others = [rig.seal() for _ in range(3)]
+    before = rig.store.keyring.generation
+    assert service.erase(messages.Erase((first,))).items == 2, "whoever comes first does not wait"
+    answers: list[messages.Erased] = []
+    askers = [
+        threading.Thread(target=lambda name=name: answers.append(service.erase(messages.Erase((name,)))))
+        for name in others
+    ]
+    for asker in askers:
+        asker.start()
+    wait_for(lambda: not rig.store.index.live(), "both have asked")
+    assert answers == [], "nothing is reported before the keys are gone"
+    assert rig.store.keyring.generation == before + 1
+    service.sweep()
+    for asker in askers:
+        asker.join(10)
+    assert sorted(answer.recordings for answer in answers) == sorted((name,) for name in others)
+    assert rig.store.keyring.generation == before + 2
+
+
+def test_an_erasure_that_waited_for_others_is_done_without_them(rig: Rig) -> None:
+    service = Service(rig.store, rig.clock, Confinement("n", "m"), rig.config.sweep_s, coalesce_s=0.05)
+    service.start()
+    for recording in [rig.seal() for _ in range(2)]:
+        assert service.erase(messages.Erase((recording,))).items == 2
+        assert recording not in {item.recording for item in rig.store.index.items()}
 
 
 def test_the_next_sweep_is_when_the_next_item_ends(rig: Rig, service: Service) -> None:

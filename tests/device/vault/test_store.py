@@ -10,7 +10,7 @@ import pytest
 
 from device.vault.conftest import utterance
 from fadeout_device.errors import StorageError, UnavailableError
-from fadeout_device.vault import store as store_module
+from fadeout_device.vault import sealed_files
 from fadeout_device.vault.errors import (
     AuthenticationError,
     EraseError,
@@ -70,10 +70,10 @@ def test_the_sweep_erases_what_is_due_and_nothing_else(rig: Rig) -> None:
     (audio, action) = rig.store.find(first)
     leaf_keys = {item: rig.store.keyring.leaf_key(item.item_class, item.leaf) for item in (audio, action)}
     rig.clock.now_s = action.ends_at_s - 1
-    assert rig.store.erase_due() == []
+    assert rig.store.eraser.erase_due() == []
     rig.clock.now_s = action.ends_at_s
     second = rig.seal()
-    assert [item.id for item in rig.store.erase_due()] == [action.id]
+    assert [item.id for item in rig.store.eraser.erase_due()] == [action.id]
     with pytest.raises(KeyErasedError):
         rig.store.keyring.leaf_key(action.item_class, action.leaf)
     assert rig.store.keyring.leaf_key(audio.item_class, audio.leaf) == leaf_keys[audio]
@@ -85,7 +85,7 @@ def test_a_clock_that_went_back_revives_nothing(rig: Rig) -> None:
     recording = rig.seal()
     (audio, _) = rig.store.find(recording)
     rig.clock.now_s = audio.ends_at_s
-    rig.store.erase_due()
+    rig.store.eraser.erase_due()
     rig.clock.now_s = 0.0
     rig.restart()
     assert rig.clock.now_s >= audio.ends_at_s, "the stored time is the least there is"
@@ -104,7 +104,7 @@ def test_an_utterance_sent_twice_is_sealed_once(rig: Rig) -> None:
 def test_an_erased_utterance_sent_again_does_not_return(rig: Rig) -> None:
     sent = utterance()
     recording, _ = rig.store.seal(sent, AUDIO)
-    rig.store.erase(rig.store.find(recording), withdraw=True)
+    rig.store.eraser.erase(rig.store.find(recording))
     assert rig.restart().seal(sent, AUDIO) == (recording, ())
     assert _files(rig) == set()
 
@@ -141,15 +141,15 @@ def test_a_shorter_policy_applies_at_once_and_a_longer_one_does_not(rig: Rig) ->
     assert rig.store.find(recording)[0].ends_at_s == audio.ends_at_s - 7 * 86400 + 3600
     rig.restart('[retention.failed]\naudio = { keep = "none" }')
     assert [i.item_class.kind for i in rig.store.find(recording)] == ["action"]
-    rig.store.erase_due()
+    rig.store.eraser.erase_due()
     assert audio.id not in _files(rig)
 
 
 def test_a_new_version_ends_what_was_kept_until_then(rig: Rig) -> None:
-    rig.store.erase_outdated("1")
+    rig.store.eraser.erase_outdated("1")
     recording = rig.seal()
-    assert rig.restart().erase_outdated("1") == []
-    assert [i.item_class.kind for i in rig.store.erase_outdated("2")] == ["audio"]
+    assert rig.restart().eraser.erase_outdated("1") == []
+    assert [i.item_class.kind for i in rig.store.eraser.erase_outdated("2")] == ["audio"]
     assert [i.item_class.kind for i in rig.store.find(recording)] == ["action"]
 
 
@@ -164,13 +164,13 @@ def test_a_full_disk_while_sealing_leaves_nothing_and_harms_nothing(
     kept = rig.seal()
     before = _files(rig)
     with monkeypatch.context() as broken:
-        broken.setattr(store_module, name, _no_space)
+        broken.setattr(sealed_files, name, _no_space)
         with pytest.raises(SealError, match="no space left") as caught:
             rig.seal()
     assert caught.value.hint == "free some space on the disk; erasing goes on by itself"
     assert _files(rig) == before
     assert rig.store.content(rig.store.find(kept)[0]) == AUDIO
-    assert {i.state for i in rig.store.erase_due()} == {"sealing"}, "the taken leaves are erased"
+    assert {i.state for i in rig.store.eraser.erase_due()} == {"sealing"}, "the taken leaves are erased"
     assert rig.restart().find(kept)
 
 
@@ -179,12 +179,12 @@ def test_a_sealing_cut_off_is_erased_leaf_and_all(rig: Rig, monkeypatch: pytest.
         raise PowerCutError
 
     with monkeypatch.context() as broken:
-        broken.setattr(store_module, "sync_folder", cut)
+        broken.setattr(sealed_files, "sync_folder", cut)
         with pytest.raises(PowerCutError):
             rig.seal()
     assert len(_files(rig)) == 2, "the files are there, and nobody was told of them"
     rig.restart()
-    cut_off = rig.store.erase_due()
+    cut_off = rig.store.eraser.erase_due()
     assert len(cut_off) == 2
     assert _files(rig) == set()
     for item in cut_off:
@@ -195,13 +195,13 @@ def test_a_sealing_cut_off_is_erased_leaf_and_all(rig: Rig, monkeypatch: pytest.
 
 def test_after_a_lost_index_everything_is_erased_and_sealing_goes_on(rig: Rig) -> None:
     erased = rig.store.find(rig.seal())
-    rig.store.erase(erased, withdraw=True)
+    rig.store.eraser.erase(erased)
     lost = rig.store.find(rig.seal())
     for path in rig.folder.glob("index.db*"):
         path.unlink()
     (rig.folder / "items" / "half").write_bytes(b"cut")
     rig.restart()
-    assert len(rig.store.erase_due()) == 2
+    assert len(rig.store.eraser.erase_due()) == 2
     assert _files(rig) == set()
     for item in [*erased, *lost]:
         with pytest.raises(KeyErasedError):
@@ -215,13 +215,13 @@ def test_an_older_index_put_back_revives_nothing(rig: Rig) -> None:
     copies = {path: path.read_bytes() for path in rig.folder.glob("index.db*")}
     files = {path: path.read_bytes() for path in (rig.folder / "items").iterdir()}
     rig.store = rig._open()
-    rig.store.erase(rig.store.find(erased), withdraw=True)
+    rig.store.eraser.erase(rig.store.find(erased))
     rig.store.close()
     for path, data in {**copies, **files}.items():
         path.write_bytes(data)
     rig.store = rig._open()
     assert {item.recording for item in rig.store.index.live()} == {kept}
-    assert len(rig.store.erase_due()) == 2
+    assert len(rig.store.eraser.erase_due()) == 2
     assert rig.store.content(rig.store.find(kept)[0]) == AUDIO
     assert rig.store.find(rig.seal())
 
@@ -245,14 +245,14 @@ def test_an_erasure_that_fails_is_told_refused_to_open_and_finished_later(rig: R
 
     rig.roots.before = broken
     with pytest.raises(EraseError, match="2 items are not erased yet: input/output error"):
-        rig.store.erase(items, withdraw=True)
+        rig.store.eraser.erase(items)
     for item in rig.store.index.items():
         with pytest.raises(KeyErasedError):
             rig.store.content(item)
-    assert rig.store.overdue() == 2
+    assert rig.store.eraser.overdue() == 2
     rig.roots.before = lambda _what, _slot: None
-    assert len(rig.restart().erase_due()) == 2
-    assert rig.store.overdue() == 0
+    assert len(rig.restart().eraser.erase_due()) == 2
+    assert rig.store.eraser.overdue() == 0
 
 
 def test_a_full_disk_does_not_keep_keys_alive(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,7 +268,7 @@ def test_a_full_disk_does_not_keep_keys_alive(rig: Rig, monkeypatch: pytest.Monk
         real(*args)  # type: ignore[arg-type]  # passed on as they came
 
     monkeypatch.setattr(rig.store.keyring, "erase", full_until_files_are_gone)
-    assert len(rig.store.erase(items, withdraw=True)) == 2
+    assert len(rig.store.eraser.erase(items)) == 2
     assert [len(files) for files in seen_files] == [2, 0]
 
 
@@ -276,7 +276,7 @@ def test_erasing_everything_takes_every_key(rig: Rig) -> None:
     recordings = [rig.seal() for _ in range(3)]
     item_class = rig.store.index.live()[0].item_class
     before = rig.store.keyring.leaf_key(item_class, 99)
-    assert len(rig.store.erase_everything()) == 6
+    assert len(rig.store.eraser.erase_everything()) == 6
     assert _files(rig) == set()
     assert rig.store.keyring.leaf_key(item_class, 99) != before
     for recording in recordings:
@@ -304,7 +304,7 @@ def test_a_broken_file_does_not_keep_its_key_alive(rig: Rig) -> None:
     items = rig.store.find(rig.seal())
     for item in items:
         (rig.folder / "items" / item.id).write_bytes(b"broken")
-    assert len(rig.store.erase(items, withdraw=True)) == 2
+    assert len(rig.store.eraser.erase(items)) == 2
     for item in items:
         with pytest.raises(KeyErasedError):
             rig.store.keyring.leaf_key(item.item_class, item.leaf)
@@ -315,14 +315,14 @@ def test_a_withdrawn_event_carries_the_id_that_was_reported(rig: Rig) -> None:
     action = rig.store.find(recording)[1]
     reported = rig.store.event_id(action)
     assert [line.what for line in rig.store.outbox.oldest(9)] == ["action"]
-    rig.store.erase(rig.store.find(recording), withdraw=True)
+    rig.store.eraser.erase(rig.store.find(recording))
     assert [(line.what, line.event_id) for line in rig.store.outbox.oldest(9)] == [("erase", reported)]
 
 
 def test_what_ended_on_time_needs_no_withdrawal(rig: Rig) -> None:
     action = rig.store.find(rig.seal())[1]
     rig.clock.now_s = action.ends_at_s
-    rig.store.erase_due()
+    rig.store.eraser.erase_due()
     assert rig.store.outbox.count() == 0
 
 

@@ -1,0 +1,195 @@
+"""Erasing: from the decision to the last trace, in one place.
+
+Three steps, in this order:
+
+- *intend*: rows become `erasing`, with the reason, committed together with what
+  subscribers must be told. From here on nothing opens them, also after a crash.
+- *forget*: the keyring forgets the leaves of every row that is not live
+  (`keyring.py`: two slots, a commit, a deletion point). When it returns, the keys are gone.
+- *tidy*: files and rows go.
+
+Everything before the keyring's deletion point can be repeated; everything after it is
+tidiness. So one forgetting serves whatever was intended until then: requests that come
+close together cost the root store one write.
+
+The caller holds the service's lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import TYPE_CHECKING, NamedTuple
+
+from fadeout_device.errors import FadeoutError, StorageError
+from fadeout_device.vault.durable import is_full, next_step, reason
+from fadeout_device.vault.errors import EraseError
+from fadeout_device.vault.index import IndexFullError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from fadeout_device.messages import Reason
+    from fadeout_device.vault.clock import Clock
+    from fadeout_device.vault.index import Index, Item
+    from fadeout_device.vault.keyring import Keyring
+    from fadeout_device.vault.outbox import Outbox
+    from fadeout_device.vault.reserve import Reserve
+    from fadeout_device.vault.sealed_files import SealedFiles
+
+log = logging.getLogger(__name__)
+
+_DELIVERY_MEMORY_S = 7200
+"""The ear gives an utterance up after ten minutes, and no message is older than fifteen."""
+
+
+class Parts(NamedTuple):
+    """What an erasure touches."""
+
+    keyring: Keyring
+    rows: Index
+    outbox: Outbox
+    files: SealedFiles
+    reserve: Reserve
+
+
+class Eraser:
+    """Erases items of one state folder."""
+
+    def __init__(self, parts: Parts, clock: Clock) -> None:
+        self._keyring, self._index, self._outbox, self._files, self._reserve = parts
+        self._clock = clock
+
+    # ---- the three steps
+
+    def intend(self, items: Iterable[Item], why: Reason, *, withdraw: bool) -> None:
+        """Commit that these items are to be erased; nothing opens them any more.
+
+        Args:
+            items: rows of the index, in any state.
+            why: stands in the row until it goes, so that a crash does not change it.
+            withdraw: whether subscribers are told to forget their events; those that
+                end on time are forgotten by everybody without being told.
+
+        Raises:
+            EraseError: the intent is not stored. It will be tried again where the cause still stands.
+        """
+        items = list(items)
+        withdrawals = self._withdrawals(items) if withdraw else []
+
+        def commit() -> None:
+            with self._index.transaction():
+                self._index.intend([item.id for item in items], why)
+                self._outbox.remove_actions(items)
+                for item, event_id in withdrawals:
+                    self._outbox.add_withdrawal(item, event_id)
+
+        with _told(items):
+            self._making_room(items, commit)
+
+    def forget(self) -> list[Item]:
+        """Erase every item that is not live; on return their keys are gone. Returns those items.
+
+        Raises:
+            EraseError: the keys may still exist. Nothing can be opened any more; the next sweep tries again.
+        """
+        items = self._index.items("state != 'live'")
+        if items:
+            leaves = [(item.item_class, item.leaf) for item in items]
+            self._forget(items, lambda: self._keyring.erase(leaves, self._index.floors()))
+        return items
+
+    def _forget(self, items: Sequence[Item], erase_keys: Callable[[], None]) -> None:
+        with _told(items):
+            self._making_room(items, erase_keys)
+        # The keys are gone. What follows is tidiness; where there is no room for it, the next sweep does it.
+        self._files.unlink(items)
+        with contextlib.suppress(IndexFullError), self._index.transaction():
+            self._index.remove([item.id for item in items])
+
+    # ---- what is erased, and why
+
+    def erase(self, items: Iterable[Item], why: Reason = "user", *, withdraw: bool = True) -> list[Item]:
+        """Intend and forget these items; returns all whose keys went. Raises EraseError."""
+        items = list(items)
+        if items:
+            self.intend(items, why, withdraw=withdraw)
+        return self.forget()
+
+    def erase_everything(self, why: Reason = "user") -> list[Item]:
+        """Erase every key there is, used or not. Raises EraseError."""
+        items = self._index.items()
+        self.intend(items, why, withdraw=True)
+        items = self._index.items()
+        self._forget(items, self._keyring.erase_everything)
+        return items
+
+    def erase_due(self) -> list[Item]:
+        """Erase what is past its end date, and finish what was cut off. Raises EraseError.
+
+        Also remembers how late it is, so that a clock that goes back later delays nothing.
+        """
+        now = self._clock.now()
+        erased = self.erase(self._index.expired(now), "expired", withdraw=False)
+        try:
+            with self._index.transaction():
+                self._index.set_meta("clock_floor_s", str(now))
+                self._index.forget_deliveries(now - _DELIVERY_MEMORY_S)
+                self._outbox.remove_ended(now)
+        except IndexFullError as err:
+            log.warning("the time of this sweep is not stored: %s", err)
+        self._reserve.keep()
+        return erased
+
+    def erase_outdated(self, version: str) -> list[Item]:
+        """Erase what was kept until the next software version, if this is one. Raises EraseError."""
+        if self._index.get_meta("version") == version:
+            return []
+        erased = self.erase([item for item in self._index.live() if item.ends_on_update], "update")
+        with self._index.transaction():
+            self._index.set_meta("version", version)
+        return erased
+
+    def overdue(self) -> int:
+        """Return how many items should be gone and are not."""
+        return self._index.count_due(self._clock.now())
+
+    def are_gone(self, items: Iterable[Item]) -> bool:
+        """Say whether the keys of all these items are gone for good."""
+        return not any(self._keyring.is_alive(item.item_class, item.leaf) for item in items)
+
+    # ---- how
+
+    def _making_room(self, items: Sequence[Item], step: Callable[[], None]) -> None:
+        """Take a step; on a full disk, once more, with the reserve and the dead items' own files given up."""
+        try:
+            step()
+        except (OSError, IndexFullError) as err:
+            if isinstance(err, OSError) and not is_full(err):
+                raise
+            log.warning("disk full while erasing; making room")
+            self._reserve.give_up()
+            self._files.unlink(items)
+            step()
+
+    def _withdrawals(self, items: Iterable[Item]) -> list[tuple[Item, str]]:
+        """Compute what subscribers must forget, while the keys still exist."""
+        ids = []
+        for item in items:
+            if item.item_class.kind == "action" and item.state == "live":
+                try:
+                    ids.append((item, self._files.event_id(item)))
+                except FadeoutError:
+                    # Its file is gone or broken: no id can be had any more, and that
+                    # must not keep its key alive.
+                    continue
+        return ids
+
+
+@contextlib.contextmanager
+def _told(items: Sequence[Item]) -> Iterator[None]:
+    """Turn an error of the disk or the index into one that says that nothing is erased yet."""
+    try:
+        yield
+    except (OSError, StorageError) as err:
+        raise EraseError(f"{len(items)} items are not erased yet: {reason(err)}", next_step(err)) from err
