@@ -15,6 +15,7 @@ import os
 import select
 import socket
 import struct
+import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -64,11 +65,20 @@ class _PayloadLength(msgspec.Struct):
 
 
 class Connection:
-    """One end of a Unix stream socket that carries frames. Not for two threads at once in one direction."""
+    """One end of a Unix stream socket that carries frames. Not for two threads at once in one direction.
+
+    Between two frames it holds nothing: what the other side has sent lies in the
+    kernel, so the socket can be handed to another process there. `busy` is held from a
+    frame's first byte until the next `receive`, that is, until the frame is answered;
+    who takes it knows that the connection rests between two frames.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        self._reader = sock.makefile("rb", buffering=65536)
+        self.busy = threading.Lock()
+        self._is_busy = False
+        self.stage = ""
+        """What both sides have agreed on so far, for a process that takes the connection over."""
 
     def send(self, header: Any, payload: bytes = b"") -> None:  # noqa: ANN401 - any msgspec struct
         """Send one frame.
@@ -92,19 +102,52 @@ class Connection:
         Raises:
             WireError: a bound was passed, the header is no JSON object, or the stream ended inside a frame.
         """
+        line = self.receive_line(MAX_HEADER_BYTES)
+        if line is None:
+            return None
+        return Frame(line, self._receive_exactly(_payload_length(line)))
+
+    def receive_line(self, limit_bytes: int) -> bytes | None:
+        """Wait for the next line, its end included; None as for `receive`.
+
+        Raises:
+            WireError: it is longer than the limit, or was cut short.
+        """
+        self.rest()
+        line = b""
         try:
-            line = self._reader.readline(MAX_HEADER_BYTES + 1)
-            if not line:
-                return None
-            if not line.endswith(b"\n"):
-                raise WireError(f"a header was cut short or is longer than {MAX_HEADER_BYTES} bytes")
-            length = _payload_length(line)
-            payload = self._reader.read(length) if length else b""
+            while not line.endswith(b"\n"):
+                waiting = self.sock.recv(limit_bytes + 1 - len(line), socket.MSG_PEEK)
+                if not waiting and not line:
+                    return None
+                if not waiting or len(line) + (waiting.find(b"\n") + 1 or len(waiting)) > limit_bytes:
+                    raise WireError(f"a line was cut short or is longer than {limit_bytes} bytes")
+                if not self._is_busy:
+                    self.busy.acquire()
+                    self._is_busy = True
+                line += self._receive_exactly(waiting.find(b"\n") + 1 or len(waiting))
         except OSError as err:
             raise WireError(f"the other side is gone: {err.strerror or err}") from err
-        if len(payload) != length:
-            raise WireError(f"a payload of {length} bytes ended after {len(payload)}")
-        return Frame(line, payload)
+        return line
+
+    def rest(self) -> None:
+        """Say that whatever was received is answered."""
+        if self._is_busy:
+            self._is_busy = False
+            self.busy.release()
+
+    def _receive_exactly(self, length: int) -> bytes:
+        data = bytearray(length)
+        view = memoryview(data)
+        try:
+            while view:
+                received = self.sock.recv_into(view)
+                if not received:
+                    raise WireError(f"a payload of {length} bytes ended after {length - len(view)}")
+                view = view[received:]
+        except OSError as err:
+            raise WireError(f"the other side is gone: {err.strerror or err}") from err
+        return bytes(data)
 
     def is_closed(self) -> bool:
         """Say whether the other side, which has nothing to say now, has closed its end."""
@@ -113,7 +156,6 @@ class Connection:
 
     def close(self) -> None:
         """Close the connection; closing twice is harmless."""
-        self._reader.close()
         self.sock.close()
 
 

@@ -10,12 +10,15 @@ import fadeout_device.vault.lean  # noqa: F401 - before anything else
 from fadeout_device.confine import confine
 from fadeout_device.errors import FadeoutError
 
+_HANDOVER = "--handover"
+"""Given by the vault to itself when it becomes a new process: see `handover.py`."""
+
 
 def main() -> int:
     """Run the vault until it is told to stop."""
     try:
         # First of all: what is imported below must not have the network either.
-        confinement = confine()
+        confinement = confine(is_confined=_HANDOVER in sys.argv)
         from fadeout_device import config  # noqa: PLC0415 - after confine
         from fadeout_device.logs import start_logging  # noqa: PLC0415
         from fadeout_device.vault import app  # noqa: PLC0415
@@ -26,11 +29,13 @@ def main() -> int:
         parser.add_argument("--config", type=Path, help="the configuration file; none for the defaults")
         parser.add_argument("--replay-clock", type=float, metavar="UNIX_S", help="let the audio be the clock")
         parser.add_argument("--mqtt", metavar="HOST:PORT", help="this broker, not the configuration's")
+        parser.add_argument(_HANDOVER, type=int, help=argparse.SUPPRESS)
         arguments = parser.parse_args()
         loaded = config.load(arguments.config)
         if arguments.mqtt is not None:
             loaded = config.with_broker(loaded, arguments.mqtt)
-        app.run(app.Settings(arguments.state, loaded, arguments.replay_clock), confinement)
+        settings = app.Settings(arguments.state, loaded, arguments.replay_clock, arguments.handover)
+        app.run(settings, confinement)
     except FadeoutError as err:
         print(*err.lines(), sep="\n", file=sys.stderr)  # noqa: T201 - this is a command
         return err.exit_code

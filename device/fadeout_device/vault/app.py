@@ -1,24 +1,24 @@
 """The vault's process: takes the lock, opens the store, listens on three sockets, sweeps, stops.
 
-The only place that knows everybody in the room. One thread accepts on each socket,
-one serves each connection, the main thread waits for the signal to stop. A broken
+The only place that knows everybody in the room. The main thread sweeps, and after
+an erasure becomes a new process (`handover.py`); `doors.py` has the others. A broken
 invariant or a failed fsync in any of them ends the process: what is on the disk is
 looked at anew by the next one.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import signal
+import socket
 import threading
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from fadeout_device import wire
-from fadeout_device.errors import WireError
-from fadeout_device.vault import control_arrow, ear_arrow
+from fadeout_device.vault import control_arrow, ear_arrow, handover
 from fadeout_device.vault.clock import ReplayClock, SystemClock
+from fadeout_device.vault.doors import Doors
 from fadeout_device.vault.durable import storage_errors
 from fadeout_device.vault.errors import SyncError
 from fadeout_device.vault.reporter_arrow import ReporterArrow
@@ -27,8 +27,6 @@ from fadeout_device.vault.service import Service
 from fadeout_device.vault.store import Store, lock
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable
     from pathlib import Path
 
     from fadeout_device.config import Config
@@ -40,6 +38,8 @@ log = logging.getLogger(__name__)
 _LONGEST_WAIT_S = 60.0
 """A clock that jumps is noticed within this time."""
 _SHORTEST_WAIT_S = 0.05
+_PATIENCE_S = 60.0
+"""So long a visitor may be busy before it is sent away for the renewal's sake."""
 
 
 class Settings(NamedTuple):
@@ -49,6 +49,8 @@ class Settings(NamedTuple):
     config: Config
     replay_start_s: float | None
     """Unix seconds at which a replay's audio starts; None: live."""
+    handover: int | None = None
+    """The descriptor of what the process before this one has left; None: a first start."""
 
 
 def run(settings: Settings, confinement: Confinement) -> None:
@@ -58,80 +60,122 @@ def run(settings: Settings, confinement: Confinement) -> None:
         FadeoutError: the state folder cannot be used; nothing was started.
     """
     os.umask(0o077)
-    lock(settings.state)
-    is_replay = settings.replay_start_s is not None
-    clock: Clock = SystemClock() if settings.replay_start_s is None else ReplayClock(settings.replay_start_s)
-    config = settings.config
-    with storage_errors(settings.state):
-        roots = FileRootStore(settings.state)
-    store = Store(settings.state, roots, config.policy, config.sweep_s, clock)
-    service = Service(store, clock, confinement, config.sweep_s)
-    reporter = ReporterArrow(service, config.mqtt)
-    service.on_change = reporter.pump
-
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     threading.excepthook = _end_process
-
-    service.start()
-    run_folder = settings.state / "run"
-    with storage_errors(run_folder):
-        run_folder.mkdir(mode=0o700, exist_ok=True)
-    _listen(run_folder / "control.sock", lambda sock: _framed(sock, control_arrow.serve, service))
-    _listen(run_folder / "reporter.sock", reporter.serve)
-    _listen(
-        run_folder / "ear.sock",
-        lambda sock: _framed(sock, ear_arrow.serve, service, is_replay=is_replay),
-    )
-    # Whoever started this process waits for the line before it starts the others.
-    print("ready", flush=True)  # noqa: T201 - for the supervisor
-    if is_replay:
-        stop.wait()
+    before = None if settings.handover is None else handover.receive(settings.handover)
+    lock_descriptor = lock(settings.state) if before is None else before.lock
+    vault = _Vault(settings, confinement, before)
+    signals = Signals()
+    handover.let_signals_in()
+    vault.service.on_renewal = signals.wake.set
+    if before is None:
+        vault.service.start()
+        run_folder = settings.state / "run"
+        with storage_errors(run_folder):
+            run_folder.mkdir(mode=0o700, exist_ok=True)
+        vault.doors.open(run_folder)
+        # Whoever started this process waits for the line before it starts the others.
+        print("ready", flush=True)  # noqa: T201 - for the supervisor
     else:
-        _sweep_until(stop, service)
-    with service.lock:
-        store.close()
+        vault.go_on(before)
+    while not signals.stop.is_set():
+        wait_s = vault.tend(lock_descriptor)
+        signals.wake.wait(wait_s)
+        signals.wake.clear()
+    with vault.service.lock:
+        vault.store.close()
 
 
-def _sweep_until(stop: threading.Event, service: Service) -> None:
-    wait_s = 0.0
-    while not stop.wait(wait_s):
-        with service.lock:
-            if service.seconds_to_sweep() <= 0:
-                service.sweep()
-            service.on_change()
-            wait_s = max(_SHORTEST_WAIT_S, min(service.seconds_to_sweep(), _LONGEST_WAIT_S))
+class Signals:
+    """SIGTERM and SIGINT ask for the end; whatever wakes the main thread wakes it here."""
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        self.wake = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._end)
+
+    def _end(self, *_: object) -> None:
+        self.stop.set()
+        self.wake.set()
 
 
-def _listen(path: Path, serve: Callable[[socket.socket], None]) -> None:
-    server = wire.listen(path)
+class _Vault:
+    """The room: what there is in it, and what the main thread does there."""
 
-    def accept() -> None:
-        while True:
-            sock, _ = server.accept()
-            if wire.peer_uid(sock) not in (os.getuid(), 0):
-                sock.close()
-                continue
-            threading.Thread(target=_serve, args=(sock, serve), name=path.stem, daemon=True).start()
+    def __init__(
+        self, settings: Settings, confinement: Confinement, before: handover.Handover | None
+    ) -> None:
+        config = settings.config
+        self._is_replay = settings.replay_start_s is not None
+        self.clock: Clock = SystemClock()
+        if settings.replay_start_s is not None:
+            self.clock = ReplayClock(settings.replay_start_s if before is None else before.now_s)
+        with storage_errors(settings.state):
+            roots = FileRootStore(settings.state)
+        self.store = Store(settings.state, roots, config.policy, config.sweep_s, self.clock)
+        self.service = Service(self.store, self.clock, confinement, config.sweep_s)
+        self._reporter = ReporterArrow(self.service, config.mqtt)
+        self.service.on_change = self._reporter.pump
+        self.doors = Doors(
+            {
+                "control": lambda connection: control_arrow.serve(connection, self.service),
+                "reporter": self._reporter.serve,
+                "ear": lambda connection: ear_arrow.serve(
+                    connection, self.service, is_replay=self._is_replay
+                ),
+            }
+        )
+        self._patience_ends_mono_s = 0.0
 
-    threading.Thread(target=accept, name=f"{path.stem} accept", daemon=True).start()
+    def tend(self, lock_descriptor: int) -> float:
+        """Do what is due; returns for how many seconds nothing will be."""
+        wait_s = _LONGEST_WAIT_S
+        with self.service.lock:
+            if not self._is_replay:
+                if self.service.seconds_to_sweep() <= 0:
+                    self.service.sweep()
+                self.service.on_change()
+                wait_s = max(_SHORTEST_WAIT_S, min(self.service.seconds_to_sweep(), _LONGEST_WAIT_S))
+            wants_renewal = self.service.wants_renewal
+        if wants_renewal:
+            self._renew(lock_descriptor)
+            return _SHORTEST_WAIT_S
+        self._patience_ends_mono_s = 0.0
+        return wait_s
 
+    def _renew(self, lock_descriptor: int) -> None:
+        """Become a new process, unless somebody is in the middle of a message."""
+        now = time.monotonic()
+        self._patience_ends_mono_s = self._patience_ends_mono_s or now + _PATIENCE_S
+        paused = self.doors.pause(self._patience_ends_mono_s - now)
+        if paused is None:
+            return
+        listeners, visitors = paused
+        with self.service.lock:
+            listening = [handover.Listening(arrow, sock.fileno()) for arrow, sock in listeners.items()]
+            visiting = [
+                handover.Visiting(arrow, connection.sock.fileno(), connection.stage)
+                for arrow, connection in visitors
+            ]
+            self.service.watchers.finish()
+            ear, last_sweep_s, last_sweep = self.service.hand_over()
+            told = handover.Handover(
+                lock_descriptor, tuple(listening), tuple(visiting), ear, self._reporter.hand_over(),
+                self.service.broker, last_sweep_s, last_sweep, self.clock.now(),
+            )  # fmt: skip
+            self.store.close()
+            handover.become(told, [*listeners.values(), *(connection.sock for _, connection in visitors)])
 
-def _serve(sock: socket.socket, serve: Callable[[socket.socket], None]) -> None:
-    with contextlib.closing(sock):
-        try:
-            serve(sock)
-        except WireError as err:
-            log.warning("%s: connection closed: %s", threading.current_thread().name, err)
-
-
-def _framed(sock: socket.socket, serve: Callable[..., None], service: Service, **options: bool) -> None:
-    connection = wire.Connection(sock)
-    try:
-        serve(connection, service, **options)
-    finally:
-        connection.close()
+    def go_on(self, before: handover.Handover) -> None:
+        """Take over from the process that became this one."""
+        self.service.take_over(before.ear, before.last_sweep_s, before.last_sweep)
+        self._reporter.take_over(before.reporter)
+        self.service.broker = before.broker
+        for visiting in before.visiting:
+            sock = socket.socket(fileno=visiting.descriptor)
+            self.doors.take_visitor(visiting.arrow, sock, visiting.stage)
+        for listening in before.listening:
+            self.doors.take_listener(listening.arrow, socket.socket(fileno=listening.descriptor))
 
 
 def _end_process(args: threading.ExceptHookArgs) -> None:

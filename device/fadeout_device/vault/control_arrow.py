@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 from typing import TYPE_CHECKING
 
 from fadeout_device import messages
@@ -12,6 +11,8 @@ if TYPE_CHECKING:
     from fadeout_device.vault.service import Service
     from fadeout_device.wire import Connection
 
+WATCHING = "watching"
+"""The stage of a connection on which nothing but happenings come any more."""
 _PULSE_S = 1.0
 """How long a watcher that went away may go unnoticed."""
 
@@ -22,6 +23,9 @@ def serve(connection: Connection, service: Service) -> None:
     Raises:
         WireError: it broke the protocol, or is gone.
     """
+    if connection.stage == WATCHING:
+        _stream(connection, service)
+        return
     while frame := connection.receive():
         try:
             command = frame.message(messages.Command)
@@ -54,12 +58,14 @@ def _answer(command: messages.Command, service: Service) -> tuple[messages.Answe
 
 
 def _stream(connection: Connection, service: Service) -> None:
-    with service.watchers.watch() as happenings:
-        # The status first: so that whoever watches knows that the watch has begun.
-        connection.send(service.status())
+    with service.watchers.watch(connection) as watcher:
+        if connection.stage != WATCHING:
+            # The status first: so that whoever watches knows that the watch has begun.
+            connection.send(service.status())
+            connection.stage = WATCHING
+        connection.rest()
         while not connection.is_closed():
-            try:
-                happening = happenings.get(timeout=_PULSE_S)
-            except queue.Empty:
-                continue
-            connection.send(happening)
+            watcher.wait(_PULSE_S)
+            with connection.busy:
+                for happening in watcher.take():
+                    connection.send(happening)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BYTES_PER_SECOND = 32_000
+GREETED = "greeted"
+"""The stage of a connection whose ear was told that it may listen."""
 
 
 def serve(connection: Connection, service: Service, *, is_replay: bool) -> None:
@@ -27,11 +29,14 @@ def serve(connection: Connection, service: Service, *, is_replay: bool) -> None:
     Raises:
         WireError: it broke the protocol.
     """
-    # Overdue items die before the microphone opens.
-    service.is_ready.wait()
-    greeting = service.ear_is_here()
+    if connection.stage != GREETED:
+        # Overdue items die before the microphone opens.
+        service.is_ready.wait()
+        greeting = service.ear_is_here()
     try:
-        connection.send(greeting)
+        if connection.stage != GREETED:
+            connection.send(greeting)
+            connection.stage = GREETED
         while frame := connection.receive():
             _answer(connection, frame, service, is_replay=is_replay)
     finally:

@@ -23,14 +23,29 @@ from fadeout_device.vault.errors import KeyErasedError
 if TYPE_CHECKING:
     from fadeout_device.vault.outbox import Line
     from fadeout_device.vault.service import Service
+    from fadeout_device.wire import Connection
 
 log = logging.getLogger(__name__)
 
 _FIRST_STATE_SEQ = -1
 """The outbox counts from 1 upwards; states are no lines of it and count downwards."""
 STATE_EVERY_S = 600.0
+CONFIGURED = "configured"
+"""The stage of a connection whose reporter has its settings."""
 _SEND_TIMEOUT = struct.pack("@ll", 5, 0)
 """5 seconds as a struct timeval: sending happens under the service's lock, and must not hang."""
+
+
+class ReporterState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the talk with a reporter stands."""
+
+    is_connected: bool
+    in_flight: tuple[int, ...]
+    told: tuple[int, ...]
+    state_seq: int
+    is_state_in_flight: bool
+    state_sent: contract.DeviceState | None
+    state_sent_s: float
 
 
 class ReporterArrow:
@@ -49,21 +64,18 @@ class ReporterArrow:
         self._state_sent: contract.DeviceState | None = None
         self._state_sent_s = 0.0
 
-    def serve(self, sock: socket.socket) -> None:
+    def serve(self, connection: Connection) -> None:
         """Serve a reporter until it goes.
 
         Raises:
             WireError: it broke the protocol, or there is one already.
         """
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND_TIMEOUT)
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND_TIMEOUT)
         with self._service.lock:
-            self._take(sock)
+            self._take(connection)
         try:
-            with sock.makefile("rb") as lines:
-                while line := lines.readline(contract.MAX_LINE_BYTES + 1):
-                    self._hear(line)
-        except OSError as err:
-            raise WireError(f"the reporter is gone: {err.strerror or err}") from err
+            while line := connection.receive_line(contract.MAX_LINE_BYTES):
+                self._hear(line)
         finally:
             with self._service.lock:
                 self._leave()
@@ -82,12 +94,35 @@ class ReporterArrow:
             log.info("the reporter is gone: %s", err)
             self._is_connected = False
 
-    def _take(self, sock: socket.socket) -> None:
+    def _take(self, connection: Connection) -> None:
         if self._sock is not None:
             raise WireError("a second reporter came while the first is here")
-        self._sock = sock
+        self._sock = connection.sock
         self._service.is_reporter_here = True
-        self._send(contract.Configure(self._settings, self._node()))
+        if connection.stage != CONFIGURED:
+            self._send(contract.Configure(self._settings, self._node()))
+            connection.stage = CONFIGURED
+
+    def hand_over(self) -> ReporterState:
+        """Return what the next process must know of a connection that goes on. Under the service's lock."""
+        return ReporterState(
+            is_connected=self._is_connected,
+            in_flight=tuple(self._in_flight),
+            told=tuple(self._told),
+            state_seq=self._state_seq,
+            is_state_in_flight=self._is_state_in_flight,
+            state_sent=self._state_sent,
+            state_sent_s=self._state_sent_s,
+        )
+
+    def take_over(self, state: ReporterState) -> None:
+        """Go on where the process before this one has stopped. Called before `serve`."""
+        lines = {line.seq: line for line in self._oldest()}
+        self._is_connected = state.is_connected
+        self._in_flight = {seq: lines[seq] for seq in state.in_flight if seq in lines}
+        self._told = set(state.told)
+        self._state_seq, self._is_state_in_flight = state.state_seq, state.is_state_in_flight
+        self._state_sent, self._state_sent_s = state.state_sent, state.state_sent_s
 
     def _leave(self) -> None:
         self._sock, self._is_connected = None, False

@@ -73,6 +73,9 @@ class Service:
         self.clock = clock
         self.watchers = Watchers()
         self.on_change: Callable[[], None] = lambda: None
+        self.on_renewal: Callable[[], None] = lambda: None
+        self.wants_renewal = False
+        """Whether erased keys may still stand in this process's memory: it must become a new one."""
         self.broker = "not configured"
         self.is_reporter_here = False
         self.is_ready = threading.Event()
@@ -82,6 +85,19 @@ class Service:
         self._ear: EarState | None = None
         self._last_sweep_s: float | None = None
         self._last_sweep = "none yet"
+
+    # ---- the process after this one
+
+    def hand_over(self) -> tuple[EarState | None, float | None, str]:
+        """Return what it must know: the ear, and when and how the last sweep ended."""
+        return self._ear, self._last_sweep_s, self._last_sweep
+
+    def take_over(self, ear: EarState | None, last_sweep_s: float | None, last_sweep: str) -> None:
+        """Go on with what `hand_over` has returned."""
+        with self.lock:
+            self._ear, self._last_sweep_s, self._last_sweep = ear, last_sweep_s, last_sweep
+            if last_sweep == "ok":
+                self.is_ready.set()
 
     # ---- the ear
 
@@ -326,6 +342,8 @@ class Service:
         for why, count in Counter(item.reason for item in erased).items():
             log.info("keys erased: items=%d reason=%s", count, why)
             self.tell("erased", items=count, reason=why, generation=self.store.keyring.generation)
+        self.wants_renewal = True
+        self.on_renewal()
 
 
 def _rows(items: Iterable[Item]) -> list[RecordingRow]:
