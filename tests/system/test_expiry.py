@@ -9,6 +9,7 @@ import pytest
 
 from fadeout_device import config, messages
 from fadeout_device.confine import Confinement
+from fadeout_device.vault.desk import Desk
 from fadeout_device.vault.errors import KeyErasedError, NoSuchRecordingError
 from fadeout_device.vault.roots.file import FileRootStore
 from fadeout_device.vault.service import Service
@@ -67,29 +68,29 @@ def test_audio_is_readable_before_its_end_date_and_not_after(tmp_path: Path, *, 
     assert START_S + ACTION_S - SWEEP_S < ends["action"] <= START_S + ACTION_S
 
     clock.now_s = ends["audio"] - 0.001
-    assert service.play(recording)[1] == PCM
+    assert Desk(service).play(recording)[1] == PCM
     (item,) = [item for item in service.store.index.live() if item.item_class.kind == "audio"]
     clock.now_s = float(ends["audio"])
     # No sweep has come yet: what is due is refused all the same.
     with pytest.raises(KeyErasedError):
         service.store.content(item)
     with pytest.raises(NoSuchRecordingError):
-        service.play(recording)
-    assert service.status().overdue == 1
+        Desk(service).play(recording)
+    assert Desk(service).status().overdue == 1
 
     if has_restarted:
         service.store.close()
         service = open_service(tmp_path / "state", clock)
     else:
         service.sweep()
-    assert service.status().overdue == 0
+    assert Desk(service).status().overdue == 0
     assert not (tmp_path / "state" / "items" / item.id).exists()
     with pytest.raises(KeyErasedError):
         service.store.keyring.leaf_key(item.item_class, item.leaf)
-    assert service.show(recording).captured_at_s == START_S, "the action lives longer than the audio"
+    assert Desk(service).show(recording).captured_at_s == START_S, "the action lives longer than the audio"
     clock.now_s = float(ends["action"])
     service.sweep()
-    assert service.recordings().recordings == ()
+    assert Desk(service).recordings().recordings == ()
     service.store.close()
 
 
@@ -105,7 +106,7 @@ def test_a_clock_that_goes_back_brings_nothing_back(tmp_path: Path) -> None:
     service = open_service(tmp_path / "state", early)
     assert early.now() >= ends["audio"]
     with pytest.raises(NoSuchRecordingError):
-        service.play(recording)
+        Desk(service).play(recording)
     service.store.close()
 
 

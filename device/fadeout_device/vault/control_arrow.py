@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fadeout_device import messages
 from fadeout_device.errors import FadeoutError, WireError
+from fadeout_device.vault.desk import Desk
 
 if TYPE_CHECKING:
     from fadeout_device.vault.service import Service
@@ -26,13 +27,14 @@ def serve(connection: Connection, service: Service) -> None:
     if connection.stage == WATCHING:
         _stream(connection, service)
         return
+    desk = Desk(service)
     while frame := connection.receive():
         try:
             command = frame.message(messages.Command)
             if isinstance(command, messages.Watch):
                 _stream(connection, service)
                 return
-            answer, payload = _answer(command, service)
+            answer, payload = _answer(command, desk)
         except WireError:
             raise
         except FadeoutError as err:
@@ -40,20 +42,20 @@ def serve(connection: Connection, service: Service) -> None:
         connection.send(answer, payload)
 
 
-def _answer(command: messages.Command, service: Service) -> tuple[messages.Answer, bytes]:
+def _answer(command: messages.Command, desk: Desk) -> tuple[messages.Answer, bytes]:
     match command:
         case messages.ListRecordings():
-            return service.recordings(), b""
+            return desk.recordings(), b""
         case messages.Show(recording=name):
-            return service.show(name), b""
+            return desk.show(name), b""
         case messages.Play(recording=name):
-            return service.play(name)
+            return desk.play(name)
         case messages.Erase():
-            return service.erase(command), b""
+            return desk.erase(command), b""
         case messages.Status():
-            return service.status(), b""
+            return desk.status(), b""
         case messages.GetPolicy():
-            return service.policy(), b""
+            return desk.policy(), b""
     raise AssertionError(f"no answer for {type(command).__name__}")
 
 
@@ -61,7 +63,7 @@ def _stream(connection: Connection, service: Service) -> None:
     with service.watchers.watch(connection) as watcher:
         if connection.stage != WATCHING:
             # The status first: so that whoever watches knows that the watch has begun.
-            connection.send(service.status())
+            connection.send(Desk(service).status())
             connection.stage = WATCHING
         connection.rest()
         while not connection.is_closed():

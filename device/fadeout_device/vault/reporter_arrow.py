@@ -195,13 +195,13 @@ class ReporterArrow:
             self._send(contract.Publish(self._state_seq, state))
 
     def _state(self) -> contract.DeviceState:
-        status = self._service.status()
-        sweep = {"ok": "ok", "none yet": "none"}.get(status.last_sweep, "failed")
+        service = self._service
+        sweep = {"ok": "ok", "none yet": "none"}.get(service.last_sweep, "failed")
         return contract.DeviceState(
             v=contract.VERSION,
-            listening=status.listening,
-            held=status.held,
-            overdue=status.overdue,
+            listening=service.ear is not None and service.ear.listening,
+            held=service.held(),
+            overdue=service.store.eraser.overdue(),
             sweep=sweep,  # type: ignore[arg-type]  # one of three words, checked again on the way out
         )
 

@@ -1,8 +1,8 @@
-"""What the vault does, one call at a time: seal, sweep, list, open, erase, say how it is.
+"""What the vault does, one call at a time: seal, sweep, erase, tell.
 
 The arrows (`ear_arrow.py`, `reporter_arrow.py`, `control_arrow.py`) each have their
 threads; all of them end here, under one lock. Every change is told to the watchers
-and, by `on_change`, to the reporter.
+and, by `on_change`, to the reporter. What people at the device ask for is `desk.py`'s.
 """
 
 from __future__ import annotations
@@ -17,30 +17,21 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fadeout_device import __version__
-from fadeout_device.errors import UsageError, WireError
+from fadeout_device.errors import WireError
 from fadeout_device.messages import (
     EarState,
-    Erase,
-    Erased,
     Happening,
-    ItemRow,
     NotSealed,
-    Opened,
-    PolicyReport,
     Ready,
-    RecordingRow,
-    Recordings,
     Sealed,
-    StatusReport,
     Utterance,
     Wake,
 )
-from fadeout_device.policy import KINDS
-from fadeout_device.vault.errors import EraseError, NoSuchRecordingError, SealError
+from fadeout_device.vault.errors import EraseError, SealError
 from fadeout_device.vault.watchers import Watchers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from fadeout_device.confine import Confinement
     from fadeout_device.vault.clock import Clock
@@ -49,13 +40,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_EAR_AWAY = EarState(listening=False, source="")
+EAR_AWAY = EarState(listening=False, source="")
 COALESCE_S = 2.0
 """Erasures on request that come so soon after another wait, and are done together: root stores wear."""
 
 
 class Service:
-    """The vault's one desk. Thread-safe."""
+    """All that happens in the vault. Thread-safe."""
 
     def __init__(
         self,
@@ -80,7 +71,7 @@ class Service:
         self.is_reporter_here = False
         self.is_ready = threading.Event()
         """Set once nothing overdue is left: before that the microphone stays closed (P11)."""
-        self._confinement = confinement
+        self.confinement = confinement
         self._sweep_s = sweep_s
         self._ear: EarState | None = None
         self._last_sweep_s: float | None = None
@@ -110,7 +101,7 @@ class Service:
         with self.lock:
             if self._ear is not None:
                 raise WireError("a second ear came while the first is here")
-            self._ear = _EAR_AWAY
+            self._ear = EAR_AWAY
         return Ready()
 
     def ear_is_away(self) -> None:
@@ -195,71 +186,46 @@ class Service:
                 return min(60.0, self._sweep_s) - (now - last)
             return min(until_end, self._sweep_s - (now - last))
 
+    @property
+    def ear(self) -> EarState | None:
+        """What the ear does; None: it is away."""
+        return self._ear
+
+    @property
+    def last_sweep_s(self) -> float | None:
+        """When the last sweep was."""
+        return self._last_sweep_s
+
+    @property
+    def last_sweep(self) -> str:
+        """`ok`, `none yet`, or why the last erasing failed."""
+        return self._last_sweep
+
     def _sweep_failed(self, err: EraseError) -> None:
         log.error("%s", err)
         self._last_sweep = str(err)
         self.tell("erase_failed", reason=str(err))
 
-    # ---- the fadeout command
+    # ---- erasing on request
 
-    def recordings(self) -> Recordings:
-        """Return what is held, newest first, without opening anything."""
-        with self.lock:
-            now = self.clock.now()
-            rows = _rows(item for item in self.store.index.live() if item.ends_at_s > now)
-            return Recordings(tuple(reversed(rows)))
-
-    def show(self, name: str) -> Opened:
-        """Open the metadata of a recording; raises as `Store.find` and `Store.metadata`."""
-        with self.lock:
-            items = self.store.find(name)
-            metadata = self.store.metadata(items[0])
-            return Opened(_rows(items)[0], *msgspec.structs.astuple(metadata))
-
-    def play(self, name: str) -> tuple[Opened, bytes]:
-        """Open the audio of a recording.
-
-        Raises:
-            NoSuchRecordingError: no such recording, or its audio is not kept.
-        """
-        with self.lock:
-            audio = [item for item in self.store.find(name) if item.item_class.kind == "audio"]
-            if not audio:
-                raise NoSuchRecordingError(
-                    f"no audio of recording {name} is held", "fadeout list shows what is kept of it"
-                )
-            content = self.store.content(audio[0])
-            return self.show(name), content
-
-    def erase(self, command: Erase) -> Erased:
-        """Erase what the command names; the answer comes after the deletion point.
-
-        Raises:
-            UsageError: it names nothing, or in more than one way.
-            NoSuchRecordingError: nothing of that name is held.
-            EraseError: the keys may still exist; it will be tried again.
-        """
-        ways = [bool(command.recordings), command.last is not None, command.since_s is not None]
-        if sum(ways) + command.everything != 1:
-            raise UsageError(
-                "name what to erase in one way: ids, --last, --since or --all",
-                "fadeout list shows the ids; fadeout erase --last 1 erases the newest",
-            )
-        with self.lock:
-            if command.everything:
-                held = _rows(self.store.index.live())
-                erased = self._erase(self.store.eraser.erase_everything)
-                return Erased(tuple(row.recording for row in held), len(erased))
-            items = self._named(command)
-            self._erase(lambda: self._erase_together(items))
-            return Erased(tuple(row.recording for row in _rows(items)), len(items))
-
-    def _erase_together(self, items: list[Item]) -> list[Item]:
+    def erase_items(self, items: list[Item]) -> None:
         """Erase items, in one go with those of others who ask at about the same time.
 
         Nothing opens them from the first moment; what is waited for is the write to the
         root store. Whoever comes first after a pause does not wait.
+
+        Raises:
+            EraseError: the keys may still exist; it will be tried again.
         """
+        with self.lock:
+            self._erase(lambda: self._erase_together(items))
+
+    def erase_everything(self) -> list[Item]:
+        """Erase every key there is; raises as `erase_items`."""
+        with self.lock:
+            return self._erase(self.store.eraser.erase_everything)
+
+    def _erase_together(self, items: list[Item]) -> list[Item]:
         if not items:
             return []
         self.store.eraser.intend(items, "user", withdraw=True)
@@ -280,48 +246,6 @@ class Service:
             self.on_change()
         self._tell_erased(erased)
         return erased
-
-    def _named(self, command: Erase) -> list[Item]:
-        if command.recordings:
-            found = {item.id: item for name in command.recordings for item in self.store.find(name)}
-            return list(found.values())
-        if command.since_s is not None:
-            return self.store.captured_since(self.clock.now() - command.since_s)
-        newest = [row.recording for row in self.recordings().recordings[: command.last]]
-        return [item for item in self.store.index.live() if item.recording in newest]
-
-    def policy(self) -> PolicyReport:
-        """Return the policy that is being enforced."""
-        return PolicyReport(msgspec.json.decode(self.store.policy.document), self.store.policy.hash)
-
-    def status(self) -> StatusReport:
-        """Return how the vault is."""
-        with self.lock:
-            ear = self._ear or _EAR_AWAY
-            return StatusReport(
-                version=__version__,
-                policy_hash=self.store.policy.hash,
-                listening=ear.listening,
-                source=ear.source,
-                wake_words=ear.wake_words,
-                overflows=ear.overflows,
-                dropped=ear.dropped,
-                ear="away" if self._ear is None else "connected",
-                reporter="connected" if self.is_reporter_here else "away",
-                broker=self.broker,
-                unsent_events=self.store.outbox.count(),
-                held=self.held(),
-                overdue=self.store.eraser.overdue(),
-                next_end_s=self.store.index.next_end_s(),
-                last_sweep_s=self._last_sweep_s,
-                last_sweep=self._last_sweep,
-                time_s=self.clock.now(),
-                root_store=self.store.roots.name,
-                root_protects=self.store.roots.protects,
-                root_does_not=self.store.roots.does_not,
-                network=self._confinement.network,
-                memory=self._confinement.memory,
-            )
 
     def held(self) -> int:
         """Return the number of recordings that are held."""
@@ -344,24 +268,3 @@ class Service:
             self.tell("erased", items=count, reason=why, generation=self.store.keyring.generation)
         self.wants_renewal = True
         self.on_renewal()
-
-
-def _rows(items: Iterable[Item]) -> list[RecordingRow]:
-    """Group items by recording, in the order of capture."""
-    grouped: dict[str, list[Item]] = {}
-    for item in items:
-        grouped.setdefault(item.recording, []).append(item)
-    rows = []
-    for recording, parts in grouped.items():
-        parts.sort(key=lambda item: KINDS.index(item.item_class.kind))
-        rows.append(
-            RecordingRow(
-                recording,
-                parts[0].item_class.outcome,
-                tuple(
-                    ItemRow(part.item_class.kind, part.ends_at_s, part.size_bytes, part.ends_on_update)
-                    for part in parts
-                ),
-            )
-        )
-    return rows

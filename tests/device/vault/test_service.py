@@ -20,6 +20,7 @@ from fadeout_device import __version__, messages, wire
 from fadeout_device.confine import Confinement
 from fadeout_device.errors import FadeoutError, UsageError
 from fadeout_device.vault import control_arrow, ear_arrow
+from fadeout_device.vault.desk import Desk
 from fadeout_device.vault.errors import EraseError
 from fadeout_device.vault.reporter_arrow import ReporterArrow
 from fadeout_device.vault.service import Service
@@ -145,7 +146,7 @@ def test_the_event_of_an_erased_item_is_never_sent_only_its_withdrawal(
     service: Service, report: Callable[[], _Reporter]
 ) -> None:
     service.seal(utterance(), AUDIO)
-    service.erase(messages.Erase(last=1))
+    Desk(service).erase(messages.Erase(last=1))
     reporter = report()
     reporter.receive()
     reporter.say(contract.BrokerLink(connected=True))
@@ -217,23 +218,23 @@ def test_the_node_is_random_and_kept(rig: Rig, service: Service) -> None:
 )
 def test_erasing_needs_exactly_one_name(service: Service, command: messages.Erase) -> None:
     with pytest.raises(UsageError):
-        service.erase(command)
+        Desk(service).erase(command)
 
 
 def test_erasing_by_each_name(rig: Rig, service: Service) -> None:
     def held() -> list[str]:
-        return [row.recording for row in service.recordings().recordings]
+        return [row.recording for row in Desk(service).recordings().recordings]
 
     for _ in range(6):
         service.seal(utterance(), AUDIO)
         rig.clock.now_s += 600
     newest, second, *_ = held()
-    assert service.erase(messages.Erase(recordings=(second[:12],))).recordings == (second,)
-    assert service.erase(messages.Erase(last=1)).recordings == (newest,)
-    assert len(service.erase(messages.Erase(since_s=2000.0)).recordings) == 1
+    assert Desk(service).erase(messages.Erase(recordings=(second[:12],))).recordings == (second,)
+    assert Desk(service).erase(messages.Erase(last=1)).recordings == (newest,)
+    assert len(Desk(service).erase(messages.Erase(since_s=2000.0)).recordings) == 1
     assert len(held()) == 3
-    assert service.erase(messages.Erase(everything=True)).items == 6
-    assert service.erase(messages.Erase(everything=True)).items == 0
+    assert Desk(service).erase(messages.Erase(everything=True)).items == 6
+    assert Desk(service).erase(messages.Erase(everything=True)).items == 0
     assert held() == []
 
 
@@ -250,14 +251,14 @@ def test_a_sweep_that_fails_is_told_and_keeps_the_microphone_closed_at_start(rig
         service.start()
         assert {happening.what for happening in happenings.take()} == {"erase_failed"}
     assert not service.is_ready.is_set()
-    status = service.status()
+    status = Desk(service).status()
     assert status.overdue == 2
     assert "input/output error" in status.last_sweep
     assert 0 < service.seconds_to_sweep() <= 60
     rig.roots.before = lambda _what, _slot: None
     service.sweep()
     assert service.is_ready.is_set()
-    assert (service.status().overdue, service.status().last_sweep) == (0, "ok")
+    assert (Desk(service).status().overdue, Desk(service).status().last_sweep) == (0, "ok")
 
 
 def test_a_failed_erasure_is_no_success(rig: Rig, service: Service) -> None:
@@ -269,7 +270,7 @@ def test_a_failed_erasure_is_no_success(rig: Rig, service: Service) -> None:
     rig.roots.before = broken
     with service.watchers.watch() as happenings:
         with pytest.raises(EraseError):
-            service.erase(messages.Erase(last=1))
+            Desk(service).erase(messages.Erase(last=1))
         assert [happening.what for happening in happenings.take()] == ["erase_failed"]
 
 
@@ -278,10 +279,11 @@ def test_erasures_asked_for_in_quick_succession_cost_one_write(rig: Rig) -> None
     service.start()
     first, *others = [rig.seal() for _ in range(3)]
     before = rig.store.keyring.generation
-    assert service.erase(messages.Erase((first,))).items == 2, "whoever comes first does not wait"
+    assert Desk(service).erase(messages.Erase((first,))).items == 2, "whoever comes first does not wait"
     answers: list[messages.Erased] = []
+    desk = Desk(service)
     askers = [
-        threading.Thread(target=lambda name=name: answers.append(service.erase(messages.Erase((name,)))))
+        threading.Thread(target=lambda name=name: answers.append(desk.erase(messages.Erase((name,)))))
         for name in others
     ]
     for asker in askers:
@@ -300,7 +302,7 @@ def test_an_erasure_that_waited_for_others_is_done_without_them(rig: Rig) -> Non
     service = Service(rig.store, rig.clock, Confinement("n", "m"), rig.config.sweep_s, coalesce_s=0.05)
     service.start()
     for recording in [rig.seal() for _ in range(2)]:
-        assert service.erase(messages.Erase((recording,))).items == 2
+        assert Desk(service).erase(messages.Erase((recording,))).items == 2
         assert recording not in {item.recording for item in rig.store.index.items()}
 
 
@@ -361,7 +363,7 @@ def test_an_ear_that_lies_is_cut_off_and_nothing_is_stored(
     thread.join(10)
     ear.close()
     assert rig.store.index.items() == []
-    assert service.status().ear == "away"
+    assert Desk(service).status().ear == "away"
 
 
 def test_a_second_ear_is_sent_away_and_the_first_goes_on(service: Service) -> None:
@@ -376,12 +378,12 @@ def test_a_second_ear_is_sent_away_and_the_first_goes_on(service: Service) -> No
     second_thread.join(10)
     first.send(utterance())
     assert first.receive() is not None
-    status = service.status()
+    status = Desk(service).status()
     assert (status.listening, status.source) == (True, "first")
     for each in (first, second):
         each.close()
     first_thread.join(10)
-    assert service.status().ear == "away"
+    assert Desk(service).status().ear == "away"
 
 
 @pytest.mark.parametrize("is_replay", [False, True], ids=["live", "replay"])

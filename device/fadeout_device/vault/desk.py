@@ -1,0 +1,157 @@
+"""The desk: what people at the device ask for by the `fadeout` command, and what they get.
+
+Lists without opening anything, opens one recording, names what is to be erased, and
+says how the vault is. All of it under the service's lock.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from fadeout_device import __version__
+from fadeout_device.errors import UsageError
+from fadeout_device.messages import (
+    Erase,
+    Erased,
+    ItemRow,
+    Opened,
+    PolicyReport,
+    RecordingRow,
+    Recordings,
+    StatusReport,
+)
+from fadeout_device.policy import KINDS
+from fadeout_device.vault.errors import NoSuchRecordingError
+from fadeout_device.vault.service import EAR_AWAY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fadeout_device.vault.index import Item
+    from fadeout_device.vault.service import Service
+
+
+class Desk:
+    """Answers one question at a time. Thread-safe."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def recordings(self) -> Recordings:
+        """Return what is held, newest first, without opening anything."""
+        with self._service.lock:
+            now = self._service.clock.now()
+            rows = _rows(item for item in self._service.store.index.live() if item.ends_at_s > now)
+            return Recordings(tuple(reversed(rows)))
+
+    def show(self, name: str) -> Opened:
+        """Open the metadata of a recording; raises as `Store.find` and `Store.metadata`."""
+        with self._service.lock:
+            items = self._service.store.find(name)
+            metadata = self._service.store.metadata(items[0])
+            return Opened(_rows(items)[0], *msgspec.structs.astuple(metadata))
+
+    def play(self, name: str) -> tuple[Opened, bytes]:
+        """Open the audio of a recording.
+
+        Raises:
+            NoSuchRecordingError: no such recording, or its audio is not kept.
+        """
+        with self._service.lock:
+            audio = [item for item in self._service.store.find(name) if item.item_class.kind == "audio"]
+            if not audio:
+                raise NoSuchRecordingError(
+                    f"no audio of recording {name} is held", "fadeout list shows what is kept of it"
+                )
+            content = self._service.store.content(audio[0])
+            return self.show(name), content
+
+    def erase(self, command: Erase) -> Erased:
+        """Erase what the command names; the answer comes after the deletion point.
+
+        Raises:
+            UsageError: it names nothing, or in more than one way.
+            NoSuchRecordingError: nothing of that name is held.
+            EraseError: the keys may still exist; it will be tried again.
+        """
+        ways = [bool(command.recordings), command.last is not None, command.since_s is not None]
+        if sum(ways) + command.everything != 1:
+            raise UsageError(
+                "name what to erase in one way: ids, --last, --since or --all",
+                "fadeout list shows the ids; fadeout erase --last 1 erases the newest",
+            )
+        with self._service.lock:
+            if command.everything:
+                held = _rows(self._service.store.index.live())
+                erased = self._service.erase_everything()
+                return Erased(tuple(row.recording for row in held), len(erased))
+            items = self._named(command)
+            self._service.erase_items(items)
+            return Erased(tuple(row.recording for row in _rows(items)), len(items))
+
+    def _named(self, command: Erase) -> list[Item]:
+        if command.recordings:
+            found = {item.id: item for name in command.recordings for item in self._service.store.find(name)}
+            return list(found.values())
+        if command.since_s is not None:
+            return self._service.store.captured_since(self._service.clock.now() - command.since_s)
+        newest = [row.recording for row in self.recordings().recordings[: command.last]]
+        return [item for item in self._service.store.index.live() if item.recording in newest]
+
+    def policy(self) -> PolicyReport:
+        """Return the policy that is being enforced."""
+        return PolicyReport(
+            msgspec.json.decode(self._service.store.policy.document), self._service.store.policy.hash
+        )
+
+    def status(self) -> StatusReport:
+        """Return how the vault is."""
+        with self._service.lock:
+            ear = self._service.ear or EAR_AWAY
+            return StatusReport(
+                version=__version__,
+                policy_hash=self._service.store.policy.hash,
+                listening=ear.listening,
+                source=ear.source,
+                wake_words=ear.wake_words,
+                overflows=ear.overflows,
+                dropped=ear.dropped,
+                ear="away" if self._service.ear is None else "connected",
+                reporter="connected" if self._service.is_reporter_here else "away",
+                broker=self._service.broker,
+                unsent_events=self._service.store.outbox.count(),
+                held=self._service.held(),
+                overdue=self._service.store.eraser.overdue(),
+                next_end_s=self._service.store.index.next_end_s(),
+                last_sweep_s=self._service.last_sweep_s,
+                last_sweep=self._service.last_sweep,
+                time_s=self._service.clock.now(),
+                root_store=self._service.store.roots.name,
+                root_protects=self._service.store.roots.protects,
+                root_does_not=self._service.store.roots.does_not,
+                network=self._service.confinement.network,
+                memory=self._service.confinement.memory,
+            )
+
+
+def _rows(items: Iterable[Item]) -> list[RecordingRow]:
+    """Group items by recording, in the order of capture."""
+    grouped: dict[str, list[Item]] = {}
+    for item in items:
+        grouped.setdefault(item.recording, []).append(item)
+    rows = []
+    for recording, parts in grouped.items():
+        parts.sort(key=lambda item: KINDS.index(item.item_class.kind))
+        rows.append(
+            RecordingRow(
+                recording,
+                parts[0].item_class.outcome,
+                tuple(
+                    ItemRow(part.item_class.kind, part.ends_at_s, part.size_bytes, part.ends_on_update)
+                    for part in parts
+                ),
+            )
+        )
+    return rows
