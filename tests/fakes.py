@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from fadeout_device.vault.roots import SLOT_BYTES, SLOTS
+from fadeout_device.vault.roots import SLOTS
+from fadeout_device.vault.rootslot import WIDE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,8 +40,9 @@ class FakeRoots:
     protects = "nothing"
     does_not = "anything"
 
-    def __init__(self) -> None:
-        self.slots = [bytes(SLOT_BYTES) for _ in range(SLOTS)]
+    def __init__(self, slot_bytes: int = WIDE_BYTES) -> None:
+        self.slot_bytes = slot_bytes
+        self.slots = [bytes(slot_bytes) for _ in range(SLOTS)]
         self.before: Callable[[str, int], None] = lambda _what, _slot: None
         self.is_torn_by_failure = False
 
@@ -51,14 +53,14 @@ class FakeRoots:
         self._change("write", slot, data)
 
     def erase(self, slot: int) -> None:
-        self._change("erase", slot, os.urandom(SLOT_BYTES))
+        self._change("erase", slot, os.urandom(self.slot_bytes))
 
     def _change(self, what: str, slot: int, data: bytes) -> None:
         try:
             self.before(what, slot)
         except BaseException:
             if self.is_torn_by_failure:
-                half = SLOT_BYTES // 2
+                half = self.slot_bytes // 2
                 self.slots[slot] = data[:half] + self.slots[slot][half:]
             raise
         self.slots[slot] = data

@@ -9,16 +9,17 @@ the slots is the last one and the earlier ones were only ever seen by us.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from cryptography.exceptions import InvalidTag
-
 from fadeout_device.policy import CLASSES
-from fadeout_device.vault import container, keyring, keytree
+from fadeout_device.vault import container, keytree, rootslot
 from fadeout_device.vault.errors import AuthenticationError, FormatError, KeyErasedError
-from fadeout_device.vault.roots import SLOT_BYTES, SLOTS
+from fadeout_device.vault.keyring_blob import open_blob
+from fadeout_device.vault.roots import SLOTS
 from fadeout_device.vault.roots import file as root_file
+from fadeout_device.vault.rootslot import Root
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from fadeout_device.policy import ItemClass
     from rig_capture import Capture
 
-Trees = dict["ItemClass", keytree.KeyTree]
+Trees = Mapping["ItemClass", keytree.KeyTree]
 
 _CLASS_OF = {item_class.code: item_class for item_class in CLASSES}
 
@@ -59,8 +60,8 @@ class Keys(NamedTuple):
 
 def recover(capture: Capture, state: Path) -> Keys:
     """Recover every key from a capture of everything that was written to a state folder."""
-    roots = dict(_roots(capture, state))
-    generations = list(_trees(capture, state, roots.items()))
+    roots = set(_roots(capture, state))
+    generations = list(_trees(capture, state, roots))
     nodes = {node for trees in generations for tree in trees.values() for node in tree._nodes.values()}
     items = []
     for path, data in _files(capture, state / "items").items():
@@ -68,7 +69,7 @@ def recover(capture: Capture, state: Path) -> Keys:
         if opened is not None:
             items.append(SealedItem(path, data, *opened))
             nodes |= _path_to(container.parse_header(data), generations)
-    return Keys(set(roots.values()), nodes, items)
+    return Keys({root.secret for root in roots}, nodes, items)
 
 
 def openable_afterwards(capture: Capture, state: Path, items: Iterable[SealedItem]) -> list[str]:
@@ -76,10 +77,9 @@ def openable_afterwards(capture: Capture, state: Path, items: Iterable[SealedIte
     store = root_file.FileRootStore(state)
     slots = [store.read(slot) for slot in range(SLOTS)]
     # Any 32 bytes of the slots may be a root: more than the vault itself would try.
-    candidates = {slot[at : at + keyring.ROOT_BYTES] for slot in slots for at in range(SLOT_BYTES - 31)}
+    candidates = {slot[at : at + 32] for slot in slots for at in range(len(slot) - 31)}
     numbers = {_number(path) for path in _files(capture, state) if _is_blob(path)}
-    pairs = [(number, root) for number in numbers for root in candidates]
-    generations = list(_trees(capture, state, pairs))
+    generations = list(_trees(capture, state, [Root(n, each) for n in numbers for each in candidates]))
     found = []
     for item in items:
         opened = _open(item.data, generations)
@@ -101,12 +101,12 @@ def _files(capture: Capture, folder: Path) -> dict[str, bytes]:
     return files
 
 
-def _roots(capture: Capture, state: Path) -> Iterable[tuple[int, bytes]]:
+def _roots(capture: Capture, state: Path) -> Iterable[Root]:
     for write in capture.writes:
         if write.target.startswith(f"{state}/root-") and len(write.data) == root_file._FILE_BYTES:
             slot = root_file._mask(write.data[root_file.PAD_BYTES :], write.data[: root_file.PAD_BYTES])
-            parsed = keyring._parse_slot(slot)
-            if parsed is not None:
+            parsed = rootslot.parse(slot)
+            if isinstance(parsed, Root):
                 yield parsed
 
 
@@ -118,14 +118,14 @@ def _number(path: str) -> int:
     return int(path.rpartition("-")[2])
 
 
-def _trees(capture: Capture, state: Path, roots: Iterable[tuple[int, bytes]]) -> Iterable[Trees]:
+def _trees(capture: Capture, state: Path, roots: Iterable[Root]) -> Iterable[Trees]:
     blobs = {path: data for path, data in _files(capture, state).items() if _is_blob(path)}
-    for generation, root in roots:
+    for root in roots:
         for path, blob in blobs.items():
-            if _number(path) == generation:
+            if _number(path) == root.generation:
                 try:
-                    yield keyring._open(blob, generation, root)
-                except (FormatError, InvalidTag):
+                    yield open_blob(blob, root).trees
+                except (FormatError, AuthenticationError):
                     continue
 
 

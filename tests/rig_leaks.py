@@ -63,7 +63,7 @@ def _leaking(write_items: Callable[..., None]) -> Callable[..., None]:
             store.index.db.execute("INSERT INTO meta VALUES ('cache', ?)", [leaf_key])
         with store.index.transaction():
             store.index.db.execute("DELETE FROM meta WHERE key IN ('debug', 'cache')")
-        node = next(iter(store.keyring._trees[item.item_class]._nodes.values()))
+        node = next(iter(store.keyring._body.trees[item.item_class]._nodes.values()))
         log.debug("node %s", base64.urlsafe_b64encode(b"." + node).decode())
         write_items(store, items, bodies)
 

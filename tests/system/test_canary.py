@@ -301,7 +301,7 @@ def test_nothing_was_written_past_the_harness(evidence: Evidence) -> None:
 def test_the_keys_to_search_for_are_the_vaults_own(evidence: Evidence) -> None:
     folder = evidence.home.folder / "copy"
     shutil.copytree(evidence.home.state, folder, ignore=shutil.ignore_patterns("*.sock"))
-    trees = Keyring(folder, FileRootStore(folder))._trees
+    trees = Keyring(folder, FileRootStore(folder))._body.trees
     stored = {node for tree in trees.values() for node in tree._nodes.values()}
     assert stored <= evidence.keys.nodes
     # Two items of each of two recordings, and what of a third one went onto a disk that was full.

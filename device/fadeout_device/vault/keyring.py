@@ -1,8 +1,9 @@
-"""The keyring: all key trees in one sealed blob, and the protocol that forgets.
+"""The keyring: all keys in one sealed blob, and the protocol that forgets.
 
-Theory of operation. The blob `keyring-<generation>` holds the trees, sealed under
-a random root that is used once. The root lives in one of two slots of the root
-store. To erase keys, at generation g with its root in slot g % 2:
+Theory of operation. The blob `keyring-<generation>` holds the key trees and the
+ledger's signing seed, sealed under a random root that is used once. The root lives
+in one of two slots of the root store. To erase keys, at generation g with its root
+in slot g % 2:
 
   1. new trees in memory, generation g + 1, a fresh random root;
   2. the new blob is written as a new file, synced, read back and opened;
@@ -18,26 +19,36 @@ sync in 2, the commit could survive a blob that did not.
 
 Sealing writes no key: a new item's key is a leaf that the trees already hold.
 
-Source: docs/format.md, "Keyring"; the two slots stand in for Holepunch's journalled
-single slot (Ratliff et al., IEEE S&P 2024).
+A panic asks for less and gives more: both slots are overwritten first, which needs
+no room on any disk and no folder that can be written, and then a mark says that
+this was on purpose. Moving to another root store is a rotation whose commit goes to
+the other store and whose deletion point is both slots of the one that is left.
+
+Source: docs/format.md, "Keyring" and "Erasing"; the two slots stand in for Holepunch's
+journalled single slot (Ratliff et al., IEEE S&P 2024).
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-import struct
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-
 from fadeout_device.policy import CLASSES, ItemClass
+from fadeout_device.vault import rootslot
 from fadeout_device.vault.durable import sync_folder, write_new
-from fadeout_device.vault.errors import FormatError, KeysLostError
+from fadeout_device.vault.errors import (
+    AuthenticationError,
+    FormatError,
+    KeyErasedError,
+    KeysLostError,
+    SyncError,
+)
+from fadeout_device.vault.keyring_blob import SEED_BYTES, Body, open_blob, seal_blob
 from fadeout_device.vault.keytree import NODE_BYTES, KeyTree
 from fadeout_device.vault.roots import SLOTS
+from fadeout_device.vault.rootslot import Root
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -45,35 +56,41 @@ if TYPE_CHECKING:
 
     from fadeout_device.vault.roots import RootStore
 
-ROOT_BYTES = 32
-_MAGIC = b"fadeoutK\x01"
-_GENERATION = struct.Struct(">Q")
-_TREE_HEADER = struct.Struct(">BI")
-_HEADER_BYTES = len(_MAGIC) + _GENERATION.size
-_CHECK_BYTES = 8
-# Each root seals one blob, once: a fixed nonce never repeats under a key.
-_NONCE = bytes(12)
 _MARKER = "initialised"
 
 
 class Keyring:
-    """The living key trees. The caller holds the state folder's lock."""
+    """The living keys. The caller holds the state folder's lock."""
 
-    def __init__(self, folder: Path, roots: RootStore) -> None:
+    def __init__(self, folder: Path, roots: RootStore, leaving: RootStore | None = None) -> None:
         """Open the keyring in a folder, or make it; finish whatever a power failure cut off.
 
+        Args:
+            folder: the state folder.
+            roots: where the root is, or goes.
+            leaving: the store that a migration was moving the root away from when it was
+                cut off. Whichever of the two opens the newer keyring is then used, and the
+                slots of the other are erased: `roots` says which it is.
+
         Raises:
-            KeysLostError: there was a keyring, and no slot opens it. Never made anew silently.
+            KeysLostError: there was a keyring, and no slot opens it. Never made anew silently,
+                but after a panic: that one was erased on purpose, and said so.
             OSError, SyncError: the folder or the root store cannot be written.
         """
         self._folder = folder
-        self._roots = roots
-        self._trees: dict[ItemClass, KeyTree] = {}
+        self.roots = roots
         self.generation = 0
-        self._slot_to_erase: int | None = None
-        if not self._open_newest():
-            self._refuse_if_lost()
-            self._rotate(_plant())
+        self._body = _nothing()
+        self._is_wiped = False
+        self._is_panic_unfinished = False
+        self._slots_to_erase: list[tuple[RootStore, int]] = []
+        stores = [roots] if leaving is None else [roots, leaving]
+        if not self._open_newest(stores):
+            self._refuse_if_lost(stores)
+            self._rotate(_plant(os.urandom(SEED_BYTES)))
+            if leaving is not None:
+                self._slots_to_erase = [(leaving, slot) for slot in range(SLOTS)]
+                self._erase_dead_slots()
         self._mark_initialised()
         self._remove_old_blobs()
 
@@ -81,13 +98,36 @@ class Keyring:
         """Say which generation, never what is in it."""
         return f"Keyring(generation {self.generation})"
 
+    @property
+    def signing_seed(self) -> bytes:
+        """The Ed25519 seed of the ledger, 32 bytes; the same until a panic.
+
+        Raises:
+            KeyErasedError: there was a panic, and `replant` was not called since.
+        """
+        if self._is_wiped:
+            raise KeyErasedError
+        return self._body.signing_seed
+
     def leaf_key(self, item_class: ItemClass, leaf: int) -> bytes:
         """Return a leaf's key.
 
         Raises:
             KeyErasedError: it was erased.
         """
-        return self._trees[item_class].leaf_key(leaf)
+        return self._body.trees[item_class].leaf_key(leaf)
+
+    def is_alive(self, item_class: ItemClass, leaf: int) -> bool:
+        """Say whether a leaf's key still exists."""
+        return self._body.trees[item_class].is_alive(leaf)
+
+    def next_unused(self, item_class: ItemClass) -> int:
+        """Return the lowest leaf after which none is dead."""
+        return self._body.trees[item_class].after_last_dead()
+
+    def node_count(self) -> int:
+        """Return how many nodes all trees have: at most the live leaves, and 32 for each class."""
+        return sum(len(tree) for tree in self._body.trees.values())
 
     def erase(self, leaves: Iterable[tuple[ItemClass, int]], floors: Mapping[ItemClass, int]) -> None:
         """Erase the keys of these leaves and of all below each class's floor; on return they are gone.
@@ -101,66 +141,144 @@ class Keyring:
             OSError: the keys may still exist; trying again is safe, and finishes it.
             SyncError: the process must end, and look at what is there when it starts again.
         """
-        trees = {item_class: tree.copy() for item_class, tree in self._trees.items()}
+        if self._is_wiped:
+            self._finish_panic()  # which leaves no key to erase
+            return
+        trees = {item_class: tree.copy() for item_class, tree in self._body.trees.items()}
         for item_class, leaf in leaves:
             trees[item_class].puncture(leaf)
         for item_class, floor in floors.items():
             trees[item_class].puncture_below(floor)
-        self._rotate(trees)
+        self._rotate(Body(self._body.signing_seed, trees))
 
     def erase_everything(self) -> None:
-        """Erase every key there is, and start new trees.
+        """Erase every item's key there is, and start new trees; the signing seed stays.
 
         Raises:
             OSError, SyncError: as `erase`.
         """
-        self._rotate(_plant())
+        if self._is_wiped:
+            self.replant()
+        else:
+            self._rotate(_plant(self._body.signing_seed))
 
-    def next_unused(self, item_class: ItemClass) -> int:
-        """Return the lowest leaf after which none is dead."""
-        return self._trees[item_class].after_last_dead()
+    def panic(self) -> None:
+        """Erase everything at once, the signing seed too; on return no key is left anywhere.
 
-    def is_alive(self, item_class: ItemClass, leaf: int) -> bool:
-        """Say whether a leaf's key still exists."""
-        return self._trees[item_class].is_alive(leaf)
+        Needs no room on the disk and, if the root store lies elsewhere, no state folder that
+        can be written. Whatever happens, this object has no key any more. Nothing can be
+        sealed before `replant`, or the next start, makes new keys.
 
-    def _rotate(self, trees: dict[ItemClass, KeyTree]) -> None:
+        Raises:
+            OSError, SyncError: a slot may still hold its root, or the mark is missing. Every slot
+                was tried, whatever happened to the others. Trying again is safe, and finishes it.
+        """
+        # The slot that holds the root comes first; then what an earlier failure left behind.
+        slots = dict.fromkeys(
+            [(self.roots, (self.generation + n) % SLOTS) for n in range(SLOTS)] + self._slots_to_erase
+        )
+        self._body = _nothing()
+        self._is_wiped = self._is_panic_unfinished = True
+        failures: list[OSError | SyncError] = []
+        for store, slot in slots:
+            try:
+                store.erase(slot)
+            except (OSError, SyncError) as err:
+                failures.append(err)
+        if failures:
+            # A failed sync outranks the rest: it must end the process.
+            raise next((err for err in failures if isinstance(err, SyncError)), failures[0])
+        # In slot 0, since the next root is generation 1's and goes to slot 1: the mark stands until then.
+        self.roots.write(0, rootslot.wiped(self.roots.slot_bytes))
+        self.generation = 0
+        self._slots_to_erase = []
+        self._is_panic_unfinished = False
+        # Nothing opens the blobs any more; on a disk that cannot be written they stay.
+        with contextlib.suppress(OSError):
+            self._remove_old_blobs()
+
+    def replant(self) -> None:
+        """Start anew after a panic, with new trees and a new signing seed; without one, do nothing.
+
+        Raises:
+            OSError, SyncError: as `erase`; there are still no keys.
+        """
+        if self._is_wiped:
+            self._finish_panic()
+            self._rotate(_plant(os.urandom(SEED_BYTES)))
+
+    def migrate_to(self, target: RootStore) -> None:
+        """Move the root to another store; on return both slots of the old one are erased.
+
+        The caller has noted durably that it is under way, for the next start: see `leaving`.
+
+        Args:
+            target: whatever its slots hold is erased first.
+
+        Raises:
+            OSError, SyncError: as `erase`. Until it succeeds, both stores may hold a root.
+        """
+        if target is self.roots:  # tried before, and failed after its commit
+            self._erase_dead_slots()
+            return
+        self._finish_panic()
+        self._erase_dead_slots()
+        for slot in range(SLOTS):
+            target.erase(slot)
+        self._rotate(_plant(os.urandom(SEED_BYTES)) if self._is_wiped else self._body, target)
+
+    def _rotate(self, body: Body, target: RootStore | None = None) -> None:
+        """Make `body` the keyring, with its root in the target store; without one, where it is."""
         # A rotation that failed after its commit must reach its deletion point before
         # the next one begins: that one writes to the slot which is still to be erased.
-        self._erase_old_slot()
-        generation = self.generation + 1
-        root = os.urandom(ROOT_BYTES)
-        path = self._blob_path(generation)
-        write_new(path, _seal(trees, generation, root))
+        self._erase_dead_slots()
+        target = target or self.roots
+        root = Root(self.generation + 1, os.urandom(rootslot.root_bytes(target.slot_bytes)))
+        slot = rootslot.encode(root, target.slot_bytes)
+        path = self._blob_path(root.generation)
+        write_new(path, seal_blob(body, root))
         sync_folder(self._folder)
-        _open(path.read_bytes(), generation, root)
-        self._roots.write(generation % SLOTS, _slot(root, generation))  # commit
-        self._slot_to_erase = self.generation % SLOTS
-        self._trees, self.generation = trees, generation
-        self._erase_old_slot()  # the deletion point
+        open_blob(path.read_bytes(), root)
+        target.write(root.generation % SLOTS, slot)  # commit
+        if target is self.roots:
+            self._slots_to_erase = [(target, self.generation % SLOTS)]
+        else:
+            self._slots_to_erase = [(self.roots, (self.generation + n) % SLOTS) for n in range(SLOTS)]
+        self._body, self.generation, self.roots = body, root.generation, target
+        self._is_wiped = False
+        self._erase_dead_slots()  # the deletion point
         self._remove_old_blobs()
 
-    def _erase_old_slot(self) -> None:
-        if self._slot_to_erase is not None:
-            self._roots.erase(self._slot_to_erase)
-            self._slot_to_erase = None
+    def _erase_dead_slots(self) -> None:
+        while self._slots_to_erase:
+            store, slot = self._slots_to_erase[0]
+            store.erase(slot)
+            del self._slots_to_erase[0]
 
-    def _open_newest(self) -> bool:
-        slots = [_parse_slot(self._roots.read(slot)) for slot in range(SLOTS)]
-        for generation, root in sorted((slot for slot in slots if slot is not None), reverse=True):
+    def _finish_panic(self) -> None:
+        if self._is_panic_unfinished:
+            self.panic()
+
+    def _open_newest(self, stores: Iterable[RootStore]) -> bool:
+        places = [
+            (store, slot, rootslot.parse(store.read(slot))) for store in stores for slot in range(SLOTS)
+        ]
+        found = [(root, store, slot) for store, slot, root in places if isinstance(root, Root)]
+        for root, store, slot in sorted(found, key=lambda each: each[0].generation, reverse=True):
             try:
-                self._trees = _open(self._blob_path(generation).read_bytes(), generation, root)
-            except (FileNotFoundError, FormatError, InvalidTag):
+                self._body = open_blob(self._blob_path(root.generation).read_bytes(), root)
+            except (FileNotFoundError, FormatError, AuthenticationError):
                 continue
-            self.generation = generation
+            self.generation, self.roots = root.generation, store
             # An erasure may have been cut off between its commit and its deletion point.
-            self._slot_to_erase = (generation + 1) % SLOTS
-            self._erase_old_slot()
+            self._slots_to_erase = [place[:2] for place in places if place[:2] != (store, slot)]
+            self._erase_dead_slots()
             return True
         return False
 
-    def _refuse_if_lost(self) -> None:
-        if (self._folder / _MARKER).exists():
+    def _refuse_if_lost(self, stores: Iterable[RootStore]) -> None:
+        slots = [store.read(slot) for store in stores for slot in range(SLOTS)]
+        if (self._folder / _MARKER).exists() and "wiped" not in map(rootslot.parse, slots):
             raise KeysLostError(
                 f"the keys in {self._folder} are lost: no root slot opens the keyring",
                 "nobody can read what was sealed there; move the folder away to start with an empty one",
@@ -182,51 +300,10 @@ class Keyring:
                 path.unlink(missing_ok=True)
 
 
-def _plant() -> dict[ItemClass, KeyTree]:
-    return {item_class: KeyTree.plant(os.urandom(NODE_BYTES)) for item_class in CLASSES}
+def _plant(signing_seed: bytes) -> Body:
+    return Body(signing_seed, {c: KeyTree.plant(os.urandom(NODE_BYTES)) for c in CLASSES})
 
 
-def _seal(trees: Mapping[ItemClass, KeyTree], generation: int, root: bytes) -> bytes:
-    header = _MAGIC + _GENERATION.pack(generation)
-    parts = []
-    for item_class in CLASSES:
-        tree = trees[item_class]
-        parts += [_TREE_HEADER.pack(item_class.code, len(tree)), tree.encode()]
-    return header + ChaCha20Poly1305(root).encrypt(_NONCE, b"".join(parts), header)
-
-
-def _open(blob: bytes, generation: int, root: bytes) -> dict[ItemClass, KeyTree]:
-    """Open a blob; raises FormatError or InvalidTag if it is not this generation's, whole."""
-    header = _MAGIC + _GENERATION.pack(generation)
-    if blob[:_HEADER_BYTES] != header:
-        raise FormatError("a keyring of another version or generation")
-    plain = memoryview(ChaCha20Poly1305(root).decrypt(_NONCE, blob[_HEADER_BYTES:], header))
-    trees = {}
-    for item_class in CLASSES:
-        code, nodes = _TREE_HEADER.unpack_from(plain)
-        if code != item_class.code:
-            raise FormatError(f"a keyring's tree has class code {code}, not {item_class.code}")
-        end = _TREE_HEADER.size + nodes * (5 + NODE_BYTES)
-        trees[item_class] = KeyTree.decode(bytes(plain[_TREE_HEADER.size : end]))
-        plain = plain[end:]
-    if plain:
-        raise FormatError(f"{len(plain)} bytes follow a keyring's last tree")
-    return trees
-
-
-def _slot(root: bytes, generation: int) -> bytes:
-    return root + _GENERATION.pack(generation) + _check(root, generation)
-
-
-def _parse_slot(data: bytes) -> tuple[int, bytes] | None:
-    """Return (generation, root), or None for an erased, torn or never written slot."""
-    root, number, check = data[:ROOT_BYTES], data[ROOT_BYTES:-_CHECK_BYTES], data[-_CHECK_BYTES:]
-    if len(number) != _GENERATION.size:
-        return None
-    (generation,) = _GENERATION.unpack(number)
-    return (generation, root) if generation and check == _check(root, generation) else None
-
-
-def _check(root: bytes, generation: int) -> bytes:
-    """Return eight bytes that a torn slot does not have. Not a secret: the blob's tag decides."""
-    return sha256(b"fadeout root slot v1" + root + _GENERATION.pack(generation)).digest()[:_CHECK_BYTES]
+def _nothing() -> Body:
+    """Return what is left after a panic: trees in which every leaf is dead."""
+    return Body(b"", {item_class: KeyTree({}) for item_class in CLASSES})

@@ -7,13 +7,19 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from cryptography.exceptions import InvalidTag
 
 from fadeout_device.policy import CLASSES, ItemClass
-from fadeout_device.vault import keyring as keyring_module
-from fadeout_device.vault.errors import FormatError, KeyErasedError, KeysLostError
+from fadeout_device.vault import rootslot
+from fadeout_device.vault.errors import (
+    AuthenticationError,
+    KeyErasedError,
+    KeysLostError,
+    SyncError,
+)
 from fadeout_device.vault.keyring import Keyring
+from fadeout_device.vault.keyring_blob import open_blob
 from fadeout_device.vault.roots.file import FileRootStore
+from fadeout_device.vault.rootslot import NARROW_BYTES, WIDE_BYTES, Root
 from fakes import FakeRoots, PowerCutError
 
 if TYPE_CHECKING:
@@ -30,6 +36,10 @@ def _is_dead(keyring: Keyring, leaf: int, item_class: ItemClass = AUDIO) -> bool
     except KeyErasedError:
         return True
     return False
+
+
+def _roots_in(roots: FakeRoots) -> list[Root]:
+    return [found for found in map(rootslot.parse, roots.slots) if isinstance(found, Root)]
 
 
 def test_keys_stay_the_same_over_restarts(tmp_path: Path) -> None:
@@ -63,15 +73,12 @@ def test_an_old_copy_of_the_disk_opens_with_no_root_of_today(tmp_path: Path) -> 
     roots = FakeRoots()
     keyring = Keyring(tmp_path, roots)
     old_blob = (tmp_path / "keyring-1").read_bytes()
-    (slot,) = [s for s in roots.slots if keyring_module._parse_slot(s)]
-    root = keyring_module._parse_slot(slot)
-    assert root is not None
-    keyring_module._open(old_blob, 1, root[1])  # positive control: before the erasure it opens
+    (root,) = _roots_in(roots)
+    open_blob(old_blob, root)  # positive control: before the erasure it opens
     keyring.erase([(AUDIO, 0)], {})
-    for parsed in map(keyring_module._parse_slot, roots.slots):
-        if parsed is not None:
-            with pytest.raises((InvalidTag, FormatError)):
-                keyring_module._open(old_blob, 1, parsed[1])
+    for each in _roots_in(roots):
+        with pytest.raises(AuthenticationError):
+            open_blob(old_blob, Root(1, each.secret))
 
 
 def test_only_one_slot_holds_a_root_after_an_erasure(tmp_path: Path) -> None:
@@ -79,7 +86,7 @@ def test_only_one_slot_holds_a_root_after_an_erasure(tmp_path: Path) -> None:
     keyring = Keyring(tmp_path, roots)
     for leaf in range(5):
         keyring.erase([(AUDIO, leaf)], {})
-        assert sum(keyring_module._parse_slot(s) is not None for s in roots.slots) == 1
+        assert len(_roots_in(roots)) == 1
 
 
 def _cut(at: tuple[str, int], error: BaseException) -> Callable[[str, int], None]:
@@ -107,7 +114,7 @@ def test_power_lost_in_a_root_slot_loses_no_key_and_revives_none(
     assert again.leaf_key(AUDIO, 4) == kept
     # Before the commit nothing had happened; after it, the start has finished it.
     assert _is_dead(again, 3) == (step[0] == "erase")
-    assert sum(keyring_module._parse_slot(s) is not None for s in roots.slots) == 1
+    assert len(_roots_in(roots)) == 1
     again.erase([(AUDIO, 3)], {})
     assert _is_dead(again, 3)
 
@@ -208,6 +215,202 @@ def test_a_slot_file_with_any_part_missing_gives_nothing(tmp_path: Path) -> None
     stored[9000] ^= 1
     (tmp_path / "root-0").write_bytes(stored)
     assert sum(a == b for a, b in zip(roots.read(0), b"r" * 48, strict=True)) < 10
+
+
+def test_the_signing_seed_outlives_every_erasure_but_a_panic(tmp_path: Path) -> None:
+    keyring = Keyring(tmp_path, FakeRoots())
+    seed = keyring.signing_seed
+    assert len(seed) == 32
+    keyring.erase([(AUDIO, 3)], {})
+    keyring.erase_everything()
+    assert keyring.signing_seed == seed
+    keyring.panic()
+    with pytest.raises(KeyErasedError):
+        _ = keyring.signing_seed
+    keyring.replant()
+    assert keyring.signing_seed not in (seed, b"")
+
+
+@pytest.mark.parametrize("slot_bytes", [WIDE_BYTES, NARROW_BYTES])
+def test_a_store_with_narrow_slots_does_as_well(tmp_path: Path, slot_bytes: int) -> None:
+    roots = FakeRoots(slot_bytes)
+    keyring = Keyring(tmp_path, roots)
+    kept = keyring.leaf_key(AUDIO, 4)
+    keyring.erase([(AUDIO, 3)], {})
+    again = Keyring(tmp_path, roots)
+    assert again.leaf_key(AUDIO, 4) == kept
+    assert _is_dead(again, 3)
+    again.panic()
+    assert _is_dead(Keyring(tmp_path, roots), 4) is False, "a start after a panic plants anew"
+    assert Keyring(tmp_path, roots).leaf_key(AUDIO, 4) != kept
+
+
+def test_the_number_of_nodes_is_told(tmp_path: Path) -> None:
+    keyring = Keyring(tmp_path, FakeRoots())
+    assert keyring.node_count() == len(CLASSES)
+    keyring.erase([(AUDIO, 5)], {})
+    assert keyring.node_count() == len(CLASSES) - 1 + 32
+    keyring.panic()
+    assert keyring.node_count() == 0
+
+
+# ---- panic
+
+
+def test_a_panic_overwrites_both_slots_before_anything_else(tmp_path: Path) -> None:
+    """The one with the root first; and it needs no folder that can be written."""
+    roots = FakeRoots()
+    keyring = Keyring(tmp_path, roots)
+    keyring.erase([(AUDIO, 3)], {})
+    done = []
+    roots.before = lambda what, slot: done.append((what, slot))
+    blob = tmp_path / "keyring-2"
+    blob.unlink()
+    blob.mkdir()  # cannot be unlinked, as on a disk that is read-only
+    keyring.panic()
+    assert done == [("erase", 0), ("erase", 1), ("write", 0)]
+    assert [rootslot.parse(slot) for slot in roots.slots] == ["wiped", None]
+    assert _is_dead(keyring, 4)
+    keyring.erase([(AUDIO, 4)], {})
+    assert len(done) == 3, "there is nothing left to erase"
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "broken"), SyncError("broken")], ids=["EIO", "fsync"])
+@pytest.mark.parametrize("slot", [0, 1])
+def test_a_panic_that_fails_says_so_tries_the_other_slot_and_has_no_keys_any_more(
+    tmp_path: Path, slot: int, error: Exception
+) -> None:
+    roots = FakeRoots()
+    keyring = Keyring(tmp_path, roots)
+    before = list(roots.slots)
+    roots.before = _cut(("erase", slot), error)
+    with pytest.raises(type(error), match="broken"):
+        keyring.panic()
+    assert _is_dead(keyring, 4)
+    assert roots.slots[slot] == before[slot]
+    assert roots.slots[1 - slot] != before[1 - slot]
+    assert "wiped" not in map(rootslot.parse, roots.slots), "not all of it is"
+    with pytest.raises(type(error), match="broken"):
+        keyring.replant()
+    roots.before = lambda _what, _slot: None
+    keyring.erase([], {})  # as the next sweep would
+    assert _roots_in(roots) == []
+    assert _is_dead(keyring, 4)
+    keyring.replant()
+    assert not _is_dead(keyring, 4)
+
+
+@pytest.mark.parametrize("is_torn", [False, True], ids=["slot untouched", "slot torn"])
+@pytest.mark.parametrize("step", [("erase", 1), ("erase", 0), ("write", 0)], ids=["first", "second", "mark"])
+def test_power_lost_in_a_panic_revives_nothing(
+    tmp_path: Path, step: tuple[str, int], *, is_torn: bool
+) -> None:
+    roots = FakeRoots()
+    keyring = Keyring(tmp_path, roots)
+    kept = keyring.leaf_key(AUDIO, 4)
+    roots.is_torn_by_failure = is_torn
+    roots.before = _cut(step, PowerCutError())
+    with pytest.raises(PowerCutError):
+        keyring.panic()
+    roots.before = lambda _what, _slot: None
+    if step == ("erase", 1) and not is_torn:
+        assert Keyring(tmp_path, roots).leaf_key(AUDIO, 4) == kept, "nothing had happened yet"
+    else:
+        with pytest.raises(KeysLostError):
+            Keyring(tmp_path, roots)
+
+
+@pytest.mark.parametrize("is_torn", [False, True], ids=["slot untouched", "slot torn"])
+@pytest.mark.parametrize("step", [("write", 1), ("erase", 0)], ids=["at the commit", "at the mark"])
+def test_power_lost_while_starting_anew_after_a_panic(
+    tmp_path: Path, step: tuple[str, int], *, is_torn: bool
+) -> None:
+    """The mark stands until the new root does."""
+    roots = FakeRoots()
+    keyring = Keyring(tmp_path, roots)
+    kept = keyring.leaf_key(AUDIO, 4)
+    keyring.panic()
+    roots.is_torn_by_failure = is_torn
+    roots.before = _cut(step, PowerCutError())
+    with pytest.raises(PowerCutError):
+        keyring.replant()
+    roots.before = lambda _what, _slot: None
+    again = Keyring(tmp_path, roots)
+    assert again.leaf_key(AUDIO, 4) != kept
+    assert len(_roots_in(roots)) == 1
+
+
+# ---- moving to another root store
+
+
+@pytest.mark.parametrize(("source", "target"), [(WIDE_BYTES, NARROW_BYTES), (NARROW_BYTES, WIDE_BYTES)])
+def test_moving_keeps_every_key_and_leaves_no_root_behind(tmp_path: Path, source: int, target: int) -> None:
+    old, new = FakeRoots(source), FakeRoots(target)
+    keyring = Keyring(tmp_path, old)
+    keyring.erase([(AUDIO, 3)], {})
+    kept, seed = keyring.leaf_key(AUDIO, 4), keyring.signing_seed
+    keyring.migrate_to(new)
+    assert keyring.roots is new
+    assert (len(_roots_in(old)), len(_roots_in(new))) == (0, 1)
+    for each in (keyring, Keyring(tmp_path, new)):
+        assert (each.leaf_key(AUDIO, 4), each.signing_seed) == (kept, seed)
+        assert _is_dead(each, 3)
+    with pytest.raises(KeysLostError):
+        Keyring(tmp_path, old)
+
+
+_MOVE = [("target", "erase", 0), ("target", "erase", 1), ("target", "write", 0)]
+_MOVE += [("source", "erase", 1), ("source", "erase", 0)]
+
+
+@pytest.mark.parametrize("is_torn", [False, True], ids=["slot untouched", "slot torn"])
+@pytest.mark.parametrize("step", _MOVE, ids=[" ".join(map(str, step)) for step in _MOVE])
+def test_power_lost_while_moving_loses_no_key_and_leaves_one_root(
+    tmp_path: Path, step: tuple[str, str, int], *, is_torn: bool
+) -> None:
+    stores = {"source": FakeRoots(), "target": FakeRoots(NARROW_BYTES)}
+    keyring = Keyring(tmp_path, stores["source"])
+    keyring.erase([(AUDIO, 3)], {})
+    keyring.erase([(AUDIO, 2)], {})  # generation 3: its root is in slot 1
+    kept, seed = keyring.leaf_key(AUDIO, 4), keyring.signing_seed
+    store, what, slot = step
+    stores[store].is_torn_by_failure = is_torn
+    stores[store].before = _cut((what, slot), PowerCutError())
+    with pytest.raises(PowerCutError):
+        keyring.migrate_to(stores["target"])
+    stores[store].before = lambda _what, _slot: None
+    again = Keyring(tmp_path, stores["target"], stores["source"])
+    assert (again.leaf_key(AUDIO, 4), again.signing_seed) == (kept, seed)
+    assert _is_dead(again, 3)
+    roots = {name: len(_roots_in(each)) for name, each in stores.items()}
+    assert sum(roots.values()) == 1
+    assert roots[next(name for name, each in stores.items() if each is again.roots)] == 1
+    assert again.roots is stores["target" if store == "source" else "source"]
+
+
+def test_a_move_that_failed_at_its_deletion_can_be_finished(tmp_path: Path) -> None:
+    old, new = FakeRoots(), FakeRoots()
+    keyring = Keyring(tmp_path, old)
+    kept = keyring.leaf_key(AUDIO, 4)
+    old.before = _cut(("erase", 1), OSError(errno.EIO, "broken"))
+    with pytest.raises(OSError, match="broken"):
+        keyring.migrate_to(new)
+    assert len(_roots_in(old)) == 1
+    old.before = lambda _what, _slot: None
+    keyring.migrate_to(new)
+    assert (len(_roots_in(old)), len(_roots_in(new))) == (0, 1)
+    assert Keyring(tmp_path, new).leaf_key(AUDIO, 4) == kept
+
+
+def test_a_panic_reaches_the_store_that_was_being_left(tmp_path: Path) -> None:
+    old, new = FakeRoots(), FakeRoots()
+    keyring = Keyring(tmp_path, old)
+    old.before = _cut(("erase", 1), OSError(errno.EIO, "broken"))
+    with pytest.raises(OSError, match="broken"):
+        keyring.migrate_to(new)
+    old.before = lambda _what, _slot: None
+    keyring.panic()
+    assert _roots_in(old) + _roots_in(new) == []
 
 
 def test_a_keyring_does_not_show_its_keys(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Where the root of all keys lives: two slots that can be overwritten.
 
-A slot is 48 bytes. What they mean is `keyring.py`'s business; a root store only
+What the bytes of a slot mean is `rootslot.py`'s business; a root store only
 promises that a written slot is durable, that an erased slot's old bytes cannot be
 had from the store any more, and says honestly how far that holds.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Protocol
 
 SLOTS = 2
-SLOT_BYTES = 48
 
 
 class RootStore(Protocol):
@@ -22,9 +21,11 @@ class RootStore(Protocol):
     """What an erasure in this store protects against, for `fadeout status`."""
     does_not: str
     """What it does not protect against."""
+    slot_bytes: int
+    """The size of a slot: one of the layouts of `rootslot.py`."""
 
     def read(self, slot: int) -> bytes:
-        """Return the slot's bytes, 48 of them; anything at all if it was never written or was torn."""
+        """Return the slot's bytes; anything at all if it was never written or was torn."""
 
     def write(self, slot: int, data: bytes) -> None:
         """Overwrite the slot, durably; read it back."""

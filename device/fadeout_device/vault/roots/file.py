@@ -15,13 +15,14 @@ from hashlib import sha512
 from typing import TYPE_CHECKING
 
 from fadeout_device.vault.durable import sync, sync_folder
-from fadeout_device.vault.roots import SLOT_BYTES, SLOTS
+from fadeout_device.vault.roots import SLOTS
+from fadeout_device.vault.rootslot import WIDE_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 PAD_BYTES = 16 * 1024
-_FILE_BYTES = PAD_BYTES + SLOT_BYTES
+_FILE_BYTES = PAD_BYTES + WIDE_BYTES
 
 
 class FileRootStore:
@@ -30,6 +31,7 @@ class FileRootStore:
     name = "file"
     protects = "whoever reads the disk's files or its image after the erasure"
     does_not = "a laboratory that reads the flash chip's old cells"
+    slot_bytes = WIDE_BYTES
 
     def __init__(self, folder: Path) -> None:
         self._paths = [folder / f"root-{slot}" for slot in range(SLOTS)]
@@ -46,8 +48,8 @@ class FileRootStore:
 
     def write(self, slot: int, data: bytes) -> None:
         """Overwrite the slot under a fresh pad."""
-        if len(data) != SLOT_BYTES:
-            raise ValueError(f"a slot of {len(data)} bytes, not {SLOT_BYTES}")
+        if len(data) != WIDE_BYTES:
+            raise ValueError(f"a slot of {len(data)} bytes, not {WIDE_BYTES}")
         pad = os.urandom(PAD_BYTES)
         _overwrite(self._paths[slot], pad + _mask(data, pad))
 
