@@ -17,6 +17,9 @@ def end_date(captured_at_s: float, period_s: int, sweep_s: int) -> int:
     return int(captured_at_s + period_s) // grid_s * grid_s
 
 
-def shortened(ends_at_s: int, promised_s: int, allowed_s: int) -> int:
-    """Return an item's end date under a policy that now allows only `allowed_s`; never a later one."""
-    return ends_at_s - max(0, promised_s - allowed_s)
+def shortened(ends_at_s: int, period_s: int, allowed_s: int) -> int:
+    """Return an item's end date under a policy that now allows only `allowed_s`; never a later one.
+
+    `period_s` is what the end date was computed from until now.
+    """
+    return ends_at_s - max(0, period_s - allowed_s)

@@ -52,6 +52,7 @@ _TABLES: dict[str, dict[str, Any]] = {
             "state": str,
             "ends_at_s": int,
             "period_s": int,
+            "promised_s": int,
             "ends_on_update": int,
             "size_bytes": int,
             "reason": str,
@@ -80,11 +81,13 @@ class Item(NamedTuple):
     state: State
     ends_at_s: int
     period_s: int
-    """The period that was promised at capture."""
+    """The period that the end date was computed from: the promised one, or a shorter policy's since then."""
     ends_on_update: bool
     size_bytes: int
     reason: Reason = "recovered"
     """Why it is erased; of a row that was being sealed when the power went: `recovered`."""
+    promised_s: int = 0
+    """The period that was promised at capture."""
 
 
 class Index:
@@ -171,9 +174,12 @@ class Index:
             self.db.execute("UPDATE item SET reason = ? WHERE id = ? AND state != 'erasing'", [why, item_id])
             self.db.execute("UPDATE item SET state = 'erasing' WHERE id = ?", [item_id])
 
-    def set_end(self, item_id: str, ends_at_s: int) -> None:
-        """Move an end date; only ever to an earlier one."""
-        self.db.execute("UPDATE item SET ends_at_s = min(ends_at_s, ?) WHERE id = ?", [ends_at_s, item_id])
+    def shorten(self, item_id: str, ends_at_s: int, period_s: int) -> None:
+        """Move an end date to an earlier one and keep the period it comes from; never to a later one."""
+        self.db.execute(
+            "UPDATE item SET ends_at_s = ?, period_s = ? WHERE id = ? AND ends_at_s > ?",
+            [ends_at_s, period_s, item_id, ends_at_s],
+        )
 
     def remove(self, ids: Iterable[str]) -> None:
         """Delete rows."""
@@ -261,7 +267,7 @@ def _item(row: dict[str, Any]) -> Item:
     return Item(
         row["id"], row["recording"], ItemClass(row["outcome"], row["kind"]), row["leaf"], row["state"],
         row["ends_at_s"], row["period_s"], bool(row["ends_on_update"]), row["size_bytes"],
-        row["reason"] or "recovered",
+        row["reason"] or "recovered", row["promised_s"] or row["period_s"],
     )  # fmt: skip
 
 

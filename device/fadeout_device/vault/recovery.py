@@ -62,4 +62,4 @@ def obey_shorter_policy(index: Index, policy: Policy) -> None:
         allowed_s = 0 if period is None else period.seconds
         ends_at_s = shortened(item.ends_at_s, item.period_s, allowed_s)
         if ends_at_s < item.ends_at_s:
-            index.set_end(item.id, ends_at_s)
+            index.shorten(item.id, ends_at_s, allowed_s)

@@ -162,6 +162,7 @@ class Store:
                     state="sealing",
                     ends_at_s=end_date(captured_at_s, period.seconds, self._sweep_s),
                     period_s=period.seconds,
+                    promised_s=period.seconds,
                     ends_on_update=period.ends_on_update,
                     size_bytes=container.sealed_size(body),
                 )

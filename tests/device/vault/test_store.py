@@ -145,6 +145,36 @@ def test_a_shorter_policy_applies_at_once_and_a_longer_one_does_not(rig: Rig) ->
     assert audio.id not in _files(rig)
 
 
+def test_a_shorter_policy_shortens_once_however_often_the_vault_starts(rig: Rig) -> None:
+    recording = rig.seal()
+    (audio, _) = rig.store.find(recording)
+    shorter = '[retention.failed]\naudio = { keep = "5d", purpose = "p" }'
+    for _ in range(3):
+        rig.restart(shorter)
+        (found, _) = rig.store.find(recording)
+        assert found.ends_at_s == audio.ends_at_s - 2 * 86400
+    assert (found.promised_s, found.period_s) == (7 * 86400, 5 * 86400)
+    rig.restart("")
+    assert rig.store.find(recording)[0].ends_at_s == audio.ends_at_s - 2 * 86400, "never moved later again"
+
+
+def test_a_shortened_item_is_still_found_by_when_it_was_captured(rig: Rig) -> None:
+    recording = rig.seal()
+    rig.restart('[retention.failed]\naudio = { keep = "5d", purpose = "p" }\naction = { keep = "none" }')
+    assert {item.recording for item in rig.store.captured_since(rig.clock.now_s - 60)} == {recording}
+
+
+def test_a_longer_policy_is_for_new_items_only(rig: Rig) -> None:
+    old = rig.seal()
+    (before, _) = rig.store.find(old)
+    rig.restart('[retention.failed]\naudio = { keep = "14d", purpose = "p" }')
+    new = rig.seal()
+    assert rig.store.find(old)[0] == before
+    (found, _) = rig.store.find(new)
+    assert found.ends_at_s == before.ends_at_s + 7 * 86400
+    assert found.promised_s == 14 * 86400
+
+
 def test_a_new_version_ends_what_was_kept_until_then(rig: Rig) -> None:
     rig.store.eraser.erase_outdated("1")
     recording = rig.seal()
