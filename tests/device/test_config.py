@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from fadeout_device.config import Config, find_config, load, parse, with_broker
 from fadeout_device.config_errors import line_of
 from fadeout_device.errors import ConfigError
-from fadeout_device.policy import CEILING_S, CLASSES, ItemClass
+from fadeout_device.policy import CEILING_S, CLASSES, ItemClass, QuietHours
 
 CONFIG = Path(__file__).parents[2] / "config"
 
@@ -23,9 +24,9 @@ def test_the_file_that_ships_names_every_key() -> None:
     """So that nobody has to read code to find a key: those without a value stand in a comment."""
     text = (CONFIG / "fadeout.toml").read_text()
     for table in Config().__struct_fields__:
-        if table == "retention":
-            continue
         for key in getattr(Config(), table).__struct_fields__:
+            if table == "retention" and f"\n[retention.{key}]\n" in text:
+                continue
             assert f"\n{key} = " in text or f"\n# {key} = " in text, f"{table}.{key}"
 
 
@@ -95,6 +96,74 @@ def test_a_false_wake_cannot_be_kept() -> None:
 def test_keeping_needs_a_purpose() -> None:
     with pytest.raises(ConfigError, match=r"retention\.served\.audio\.purpose: is missing"):
         parse('[retention.served]\naudio = { keep = "1d" }', "x")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *[("max_size", given) for given in ("none", "512", "512mb", "0MB", "3MB", "1001GB", "1.5GB", "-1GB")],
+        *[("max_size", given) for given in ("512 MB", "512MB ", "1TB", "999999999GB", "")],
+        *[("quiet_hours", given) for given in ("22:00", "22:00-22:00", "24:00-06:00", "22:60-06:00", "")],
+        *[
+            ("quiet_hours", given)
+            for given in ("22-6", "22:00-6:30", "22:00 - 06:30", "always", "22:00-06:30 ")
+        ],
+        *[("ledger", given) for given in ("none", "366d", "53w", "0d", "forever", "90d or update", "")],
+        *[("canary", given) for given in ("none", "9s", "25h", "0s", "6h or update", "forever", "")],
+        *[("debug_capture", given) for given in ("25h", "2d", "0s", "forever", "1d or update", "on", "")],
+    ],
+)
+def test_a_number_of_the_policy_that_cannot_be_is_told_with_its_line(key: str, value: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(f'[retention]\n\n{key} = "{value}"', "x")
+    assert str(caught.value) == f'x:3: retention.{key}: given "{value}"'
+    assert (caught.value.hint or "").startswith("allowed: ")
+
+
+@pytest.mark.parametrize(
+    ("line", "field", "compiled"),
+    [
+        ('max_size = "4MB"', "max_size_bytes", 4_000_000),
+        ('max_size = "2GB"', "max_size_bytes", 2_000_000_000),
+        ('quiet_hours = "22:00-06:30"', "quiet_hours", QuietHours(22 * 60, 6 * 60 + 30)),
+        ('ledger = "365d"', "ledger_s", 365 * 86400),
+        ('canary = "10s"', "canary_s", 10),
+        ('debug_capture = "1d"', "debug_capture_s", 86400),
+    ],
+)
+def test_every_number_of_the_policy_is_in_its_document_and_changes_its_hash(
+    line: str, field: str, compiled: object
+) -> None:
+    policy = parse(f"[retention]\n{line}", "x").policy
+    assert getattr(policy, field) == compiled
+    written = str(compiled) if isinstance(compiled, QuietHours) else compiled
+    assert json.loads(policy.document)[field] == written
+    assert policy.hash != Config().policy.hash
+
+
+def test_the_hash_of_the_defaults_is_the_one_in_the_format() -> None:
+    assert Config().policy.hash in (CONFIG.parent / "docs" / "format.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("hours", "minute", "is_quiet"),
+    [
+        pytest.param("22:00-06:30", 22 * 60 - 1, False, id="the minute before"),
+        pytest.param("22:00-06:30", 22 * 60, True, id="the first minute"),
+        pytest.param("22:00-06:30", 0, True, id="midnight"),
+        pytest.param("22:00-06:30", 6 * 60 + 29, True, id="the last minute"),
+        pytest.param("22:00-06:30", 6 * 60 + 30, False, id="the minute after"),
+        pytest.param("13:00-14:00", 13 * 60 + 30, True, id="a siesta"),
+        pytest.param("13:00-14:00", 14 * 60, False, id="after the siesta"),
+        pytest.param("13:00-14:00", 0, False, id="midnight, far from the siesta"),
+        pytest.param("22:00-00:00", 23 * 60 + 59, True, id="until midnight"),
+        pytest.param("22:00-00:00", 0, False, id="midnight, when they end"),
+    ],
+)
+def test_which_minutes_of_the_day_are_quiet(hours: str, minute: int, *, is_quiet: bool) -> None:
+    quiet = parse(f'[retention]\nquiet_hours = "{hours}"', "x").policy.quiet_hours
+    assert quiet is not None
+    assert quiet.has(minute) is is_quiet
 
 
 def test_an_outcome_or_kind_that_does_not_exist_is_refused() -> None:

@@ -92,8 +92,24 @@ def policy(arguments: argparse.Namespace) -> int:
             kept += ", or until the next update"
         rows.append([outcome, kind, kept, rule["purpose"]])
     shown.print_table(f"policy {answer.policy_hash[:16]}, {source}", ["outcome", "kind", "kept", "for"], rows)
-    shown.print_lines(f"nothing is ever kept longer than {shown.span(document['ceiling_s'])}")
+    shown.print_lines(*_beside_the_rules(document))
     return 0
+
+
+def _beside_the_rules(document: dict[str, Any]) -> list[str]:
+    """Return what the policy says besides its rules, a line for each."""
+    hours, debug_s = document["quiet_hours"], document["debug_capture_s"]
+    lasts = shown.span(document["debug_capture_lasts_s"])
+    return [
+        f"nothing is ever kept longer than {shown.span(document['ceiling_s'])}",
+        f"more than {document['max_size_bytes'] // 1_000_000} MB: the oldest items are erased early",
+        "quiet hours: none" if hours is None else f"quiet hours: {hours}, nothing is stored in them",
+        f"the ledger keeps its lines for {shown.span(document['ledger_s'])}",
+        f"canaries live for {shown.span(document['canary_s'])}",
+        "debug capture: cannot be switched on"
+        if debug_s is None
+        else f"debug capture: for at most {lasts} at a time, kept for {shown.span(debug_s)}",
+    ]
 
 
 def follow(arguments: argparse.Namespace) -> int:
