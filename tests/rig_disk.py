@@ -6,13 +6,13 @@ import contextlib
 import os
 import subprocess
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 _BLOCK = bytes(4096)
 
@@ -54,4 +54,58 @@ def small_disk(folder: Path, size_kib: int) -> Iterator[SmallDisk]:
         yield SmallDisk(folder)
     finally:
         # Lazily: what a failed test has left running must not keep the mount.
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+class FailingDisk:
+    """A real ext4, on which the kernel finds an error and then refuses every write."""
+
+    def __init__(self, folder: Path, image: Path) -> None:
+        self.folder = folder
+        self._image = image
+
+    def mount(self) -> None:
+        """Mount it; where that cannot be done, skip."""
+        mount = ["mount", "-o", "loop,errors=remount-ro", str(self._image), str(self.folder)]
+        mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+        if mounted.returncode != 0:
+            pytest.skip(f"an ext4 image cannot be mounted here: {mounted.stderr.strip()}")
+
+    def fail(self) -> None:
+        """Have the kernel find an error: from now on the disk is read-only, also for files that are open."""
+        subprocess.run(["sync", "-f", str(self.folder)], check=True)
+        found = subprocess.run(
+            ["findmnt", "-no", "SOURCE", str(self.folder)], capture_output=True, text=True, check=True
+        )
+        trigger = Path("/sys/fs/ext4") / Path(found.stdout.strip()).name / "trigger_fs_error"
+        trigger.write_text("a test")
+        with pytest.raises(OSError, match="Read-only"):
+            (self.folder / "a-file").touch()
+
+    def repair(self) -> None:
+        """Check it and mount it anew, as a restart of the machine does. Nobody may have a file open."""
+        self.unmount()
+        subprocess.run(["e2fsck", "-fy", str(self._image)], capture_output=True, check=False)
+        self.mount()
+
+    def unmount(self) -> None:
+        """Unmount it."""
+        subprocess.run(["umount", str(self.folder)], check=True)
+
+
+@contextmanager
+def failing_disk(folder: Path, image: Path) -> Iterator[FailingDisk]:
+    """Make an ext4 file system in an image and mount it on a folder that is made for it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with image.open("wb") as file:
+        file.truncate(16 * 1024 * 1024)
+    try:
+        subprocess.run(["mkfs.ext4", "-q", str(image)], check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("mkfs.ext4 is not installed: sudo apt-get install e2fsprogs")
+    disk = FailingDisk(folder, image)
+    disk.mount()
+    try:
+        yield disk
+    finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)

@@ -144,6 +144,12 @@ class Erase(Message, frozen=True):
     since_s: Annotated[float, Meta(gt=0)] | None = None
     """Everything captured within so many seconds before now."""
     everything: bool = False
+    now: bool = False
+    """With `everything`: the root store first, whatever the state of the disk."""
+
+
+class Reset(Message, frozen=True):
+    """Erase everything at once, and forget all that was ever stored: for another owner."""
 
 
 class Status(Message, frozen=True):
@@ -158,7 +164,7 @@ class Watch(Message, frozen=True):
     """Ask for every happening from now on, one frame each, until the connection closes."""
 
 
-Command = ListRecordings | Show | Play | Erase | Status | GetPolicy | Watch
+Command = ListRecordings | Show | Play | Erase | Reset | Status | GetPolicy | Watch
 
 
 # ---- vault -> the fadeout command
@@ -206,6 +212,8 @@ class Erased(Message, frozen=True):
 
     recordings: tuple[str, ...]
     items: int
+    left: str = ""
+    """What could not be tidied up yet, in words: the keys are gone all the same."""
 
 
 class StatusReport(Message, tag="status_report", frozen=True):

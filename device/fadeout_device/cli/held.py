@@ -45,8 +45,21 @@ def add_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     verb.add_argument("--last", type=int, metavar="N", help="the newest N recordings")
     verb.add_argument("--since", metavar="PERIOD", help="everything captured in the last 90s, 15m, 1h, 7d …")
     verb.add_argument("--all", action="store_true", dest="everything", help="everything")
+    verb.add_argument(
+        "--now", action="store_true",
+        help="with --all: at once and without asking; the root of all keys first, whatever the disk is like",
+    )  # fmt: skip
     verb.add_argument("-y", "--yes", action="store_true", help="do not ask before erasing everything")
     verb.set_defaults(run=erase)
+
+    verb = verbs.add_parser(
+        "reset",
+        help="make the device as new, before another person has it",
+        description="Erases every key at once, then everything that was ever stored: index, ledger, the"
+        " device's name, enrolled recipients. The configuration file is yours to remove.",
+    )
+    verb.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    verb.set_defaults(run=reset)
 
 
 def _add_recording(verb: argparse.ArgumentParser) -> None:
@@ -147,13 +160,39 @@ def erase(arguments: argparse.Namespace) -> int:
             raise UsageError(f"--since: {err}", 'allowed: a period like "90s", "15m", "1h", "7d"') from err
     if arguments.last is not None and arguments.last < 1:
         raise UsageError(f"--last: given {arguments.last}", "allowed: 1 or more")
-    if arguments.everything and not arguments.yes and sys.stdin.isatty():
-        answered = input("erase everything that is held? nobody can undo it [y/N] ")
-        if answered.strip().lower() not in ("y", "yes"):
-            shown.print_lines("nothing was erased")
-            return 1
-    command = messages.Erase(tuple(arguments.recordings), arguments.last, since_s, arguments.everything)
+    if (
+        arguments.everything
+        and not arguments.now
+        and not _is_sure(arguments, "erase everything that is held")
+    ):
+        return 1
+    command = messages.Erase(
+        tuple(arguments.recordings), arguments.last, since_s, arguments.everything, arguments.now
+    )
     answer, _ = ask(arguments, command, messages.Erased)
+    return _report(arguments, answer)
+
+
+def reset(arguments: argparse.Namespace) -> int:
+    """Make the device as new."""
+    if not _is_sure(arguments, "erase everything and make this device as new"):
+        return 1
+    answer, _ = ask(arguments, messages.Reset(), messages.Erased)
+    return _report(arguments, answer)
+
+
+def _is_sure(arguments: argparse.Namespace, what: str) -> bool:
+    """Ask a person at a terminal; whoever said --yes, and a program, is sure."""
+    if arguments.yes or not sys.stdin.isatty():
+        return True
+    answered = input(f"{what}? nobody can undo it [y/N] ")
+    if answered.strip().lower() in ("y", "yes"):
+        return True
+    shown.print_lines("nothing was erased")
+    return False
+
+
+def _report(arguments: argparse.Namespace, answer: messages.Erased) -> int:
     if arguments.json:
         shown.print_json(answer)
     elif answer.items:
@@ -163,6 +202,8 @@ def erase(arguments: argparse.Namespace) -> int:
         )
     else:
         shown.print_lines("nothing to erase")
+    if answer.left and not arguments.json:
+        shown.print_lines(f"note: {answer.left}; it is tried again every minute")
     return 0
 
 

@@ -154,7 +154,12 @@ class _Vault:
         with self.service.lock:
             listening = [handover.Listening(arrow, sock.fileno()) for arrow, sock in listeners.items()]
             visiting = [
-                handover.Visiting(arrow, connection.sock.fileno(), connection.stage)
+                # Another owner's device has another name, which the reporter must be told.
+                handover.Visiting(
+                    arrow,
+                    connection.sock.fileno(),
+                    "" if self.service.is_reset and arrow == "reporter" else connection.stage,
+                )
                 for arrow, connection in visitors
             ]
             self.service.watchers.finish()

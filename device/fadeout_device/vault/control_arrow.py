@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fadeout_device import messages
 from fadeout_device.errors import FadeoutError, WireError
 from fadeout_device.vault.desk import Desk
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fadeout_device.vault.service import Service
     from fadeout_device.wire import Connection
 
@@ -43,20 +45,19 @@ def serve(connection: Connection, service: Service) -> None:
 
 
 def _answer(command: messages.Command, desk: Desk) -> tuple[messages.Answer, bytes]:
-    match command:
-        case messages.ListRecordings():
-            return desk.recordings(), b""
-        case messages.Show(recording=name):
-            return desk.show(name), b""
-        case messages.Play(recording=name):
-            return desk.play(name)
-        case messages.Erase():
-            return desk.erase(command), b""
-        case messages.Status():
-            return desk.status(), b""
-        case messages.GetPolicy():
-            return desk.policy(), b""
-    raise AssertionError(f"no answer for {type(command).__name__}")
+    if isinstance(command, messages.Play):
+        return desk.play(command.recording)
+    return _ANSWERS[type(command)](desk, command), b""
+
+
+_ANSWERS: dict[type, Callable[[Desk, Any], messages.Answer]] = {
+    messages.ListRecordings: lambda desk, _: desk.recordings(),
+    messages.Show: lambda desk, command: desk.show(command.recording),
+    messages.Erase: lambda desk, command: desk.erase(command),
+    messages.Reset: lambda desk, _: desk.reset(),
+    messages.Status: lambda desk, _: desk.status(),
+    messages.GetPolicy: lambda desk, _: desk.policy(),
+}
 
 
 def _stream(connection: Connection, service: Service) -> None:

@@ -27,7 +27,7 @@ from fadeout_device.vault.errors import NoSuchRecordingError
 from fadeout_device.vault.service import EAR_AWAY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from fadeout_device.vault.index import Item
     from fadeout_device.vault.service import Service
@@ -82,7 +82,11 @@ class Desk:
                 "name what to erase in one way: ids, --last, --since or --all",
                 "fadeout list shows the ids; fadeout erase --last 1 erases the newest",
             )
+        if command.now and not command.everything:
+            raise UsageError("--now erases everything, so it needs --all", "fadeout erase --all --now")
         with self._service.lock:
+            if command.now:
+                return self._erased_at_once(self._service.panic)
             if command.everything:
                 held = _rows(self._service.store.index.live())
                 erased = self._service.erase_everything()
@@ -90,6 +94,21 @@ class Desk:
             items = self._named(command)
             self._service.erase_items(items)
             return Erased(tuple(row.recording for row in _rows(items)), len(items))
+
+    def reset(self) -> Erased:
+        """Make the device as new: every key erased at once, then everything that was ever stored.
+
+        Raises:
+            EraseError: as `erase`.
+        """
+        with self._service.lock:
+            return self._erased_at_once(self._service.reset)
+
+    def _erased_at_once(self, erase: Callable[[], str]) -> Erased:
+        held = _rows(self._service.store.index.live())
+        count = len(self._service.store.index.items())
+        left = erase()
+        return Erased(tuple(row.recording for row in held), count, left)
 
     def _named(self, command: Erase) -> list[Item]:
         if command.recordings:

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_MAX_PANIC_WITHDRAWALS = 1000
+"""Deriving a key takes some 50 microseconds; a panic must not wait for more of them."""
 _DELIVERY_MEMORY_S = 7200
 """The ear gives an utterance up after ten minutes, and no message is older than fifteen."""
 
@@ -59,6 +61,7 @@ class Eraser:
     def __init__(self, parts: Parts, clock: Clock) -> None:
         self._keyring, self._index, self._outbox, self._files, self._reserve = parts
         self._clock = clock
+        self._events_to_withdraw: list[tuple[Item, bytes]] = []
 
     # ---- the three steps
 
@@ -123,6 +126,55 @@ class Eraser:
         items = self._index.items()
         self._forget(items, self._keyring.erase_everything)
         return items
+
+    def panic(self) -> list[Item]:
+        """Erase every key at once: the root store first, then the rest. Returns the items that there were.
+
+        On return no key is left anywhere. What is left of rows and files, on a disk that
+        cannot be written, is `finish_panic`'s.
+
+        Raises:
+            EraseError: a root may still be there. No key is in memory any more; it is tried again.
+        """
+        items = self._index.items()
+        # In memory only, and of the newest: so that subscribers can be told what to forget.
+        actions = [item for item in items if item.item_class.kind == "action" and item.state == "live"]
+        self._events_to_withdraw = self._files.leaf_keys(actions[-_MAX_PANIC_WITHDRAWALS:])
+        with _told(items):
+            self._keyring.panic()
+        return items
+
+    def finish_panic(self) -> None:
+        """Remove what a panic has left, and start anew with new keys. To be repeated until it succeeds.
+
+        Raises:
+            EraseError: something could not be written.
+        """
+        items = self._index.items()
+        withdrawals = []
+        for item, leaf_key in self._events_to_withdraw:
+            with contextlib.suppress(FadeoutError):
+                withdrawals.append((item, self._files.event_id_under(leaf_key, item)))
+
+        def finish() -> None:
+            with self._index.transaction():
+                self._outbox.remove_actions(items)
+                for item, event_id in withdrawals:
+                    self._outbox.add_withdrawal(item, event_id)
+                self._index.remove([item.id for item in items])
+            self._files.unlink(items)
+            self._keyring.replant()
+            with self._index.transaction():
+                self._index.set_meta("planting", self._keyring.planting)
+
+        try:
+            self._making_room(items, finish)
+        except (OSError, StorageError) as err:
+            raise EraseError(
+                f"every key was erased, but the rest of {len(items)} items cannot be removed: {reason(err)}",
+                next_step(err),
+            ) from err
+        self._events_to_withdraw = []
 
     def erase_due(self) -> list[Item]:
         """Erase what is past its end date, and finish what was cut off. Raises EraseError.

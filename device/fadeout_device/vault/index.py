@@ -110,9 +110,13 @@ class Index:
                     self._make_table(name, table)
                 self.db.execute("CREATE INDEX IF NOT EXISTS item_recording ON item (recording)")
                 self.db.execute("CREATE INDEX IF NOT EXISTS item_ends ON item (state, ends_at_s)")
-                for item_class in CLASSES:
-                    row = {"outcome": item_class.outcome, "kind": item_class.kind, "next": 0}
-                    self.db.table("leaf").insert(row, ignore=True)
+                self._start_leaves()
+
+    def _start_leaves(self) -> None:
+        """Count from leaf 0 in every class that has no count yet."""
+        for item_class in CLASSES:
+            row = {"outcome": item_class.outcome, "kind": item_class.kind, "next": 0}
+            self.db.table("leaf").insert(row, ignore=True)
 
     def _make_table(self, name: str, wanted: dict[str, Any]) -> None:
         """Make a table, or add the columns that an older version of it has not."""
@@ -249,6 +253,15 @@ class Index:
     def forget_deliveries(self, before_s: float) -> None:
         """Forget deliveries that nobody will send again."""
         self.db.execute("DELETE FROM delivery WHERE at_s < ?", [before_s])
+
+    def clear(self) -> None:
+        """Remove every row of every table. Raises StorageError."""
+        with self.transaction():
+            for table in self.db.table_names():
+                self.db.table(table).delete_where()
+            self._start_leaves()
+        with _translated():
+            self.db.vacuum()
 
     # ---- facts
 

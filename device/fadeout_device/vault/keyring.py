@@ -33,6 +33,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from fadeout_device.policy import CLASSES, ItemClass
@@ -97,6 +98,16 @@ class Keyring:
     def __repr__(self) -> str:
         """Say which generation, never what is in it."""
         return f"Keyring(generation {self.generation})"
+
+    @property
+    def is_wiped(self) -> bool:
+        """Whether there was a panic and nothing was planted since: there is no key at all."""
+        return self._is_wiped
+
+    @property
+    def planting(self) -> str:
+        """Names the keys that were planted together, until a panic; 16 hex digits, no secret."""
+        return sha256(b"fadeout planting v1" + self.signing_seed).hexdigest()[:16]
 
     @property
     def signing_seed(self) -> bytes:

@@ -30,6 +30,7 @@ def reconcile(index: Index, keyring: Keyring, files: SealedFiles) -> None:
         OSError: the files cannot be looked at.
         StorageError: the index cannot be changed.
     """
+    _end_rows_of_other_keys(index, keyring)
     rows = index.items()
     strays = files.strays({item.id for item in rows})
     for name in strays:
@@ -42,6 +43,19 @@ def reconcile(index: Index, keyring: Keyring, files: SealedFiles) -> None:
         index.skip_leaves(item_class, keyring.next_unused(item_class))
     if strays or dead:
         log.warning("the index is not that of the items: strays=%d erased=%d", len(strays), len(dead))
+
+
+def _end_rows_of_other_keys(index: Index, keyring: Keyring) -> None:
+    """End every row that was made under keys that a panic has erased since.
+
+    The new trees have a living leaf for each of them, but not the one that sealed it.
+    """
+    if keyring.is_wiped:
+        return
+    known = index.get_meta("planting")
+    if known is not None and known != keyring.planting:
+        index.intend([item.id for item in index.items()], "panic")
+    index.set_meta("planting", keyring.planting)
 
 
 def _adopt(name: str, index: Index, files: SealedFiles) -> None:

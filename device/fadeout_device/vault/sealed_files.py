@@ -64,18 +64,31 @@ class SealedFiles:
             KeyErasedError: its key is gone.
             FormatError, StorageError: its file cannot be read, or is another item's.
         """
-        leaf_key = self._keyring.leaf_key(item.item_class, item.leaf)
+        return Sealed(self._keyring.leaf_key(item.item_class, item.leaf), self._data(item))
+
+    def _data(self, item: Item) -> bytes:
         with storage_errors(self.folder):
             data = (self.folder / item.id).read_bytes()
         header = container.parse_header(data)
         if (header.class_code, header.leaf) != (item.item_class.code, item.leaf):
             raise StorageError(f"the file of item {item.id} is another item's")
-        return Sealed(leaf_key, data)
+        return data
 
     def event_id(self, item: Item) -> str:
         """Return the id under which an action item is reported; opens nothing. Raises as `read`."""
-        leaf_key, data = self.read(item)
-        return container.event_id(container.item_key(leaf_key, container.parse_header(data)))
+        return self.event_id_under(self._keyring.leaf_key(item.item_class, item.leaf), item)
+
+    def event_id_under(self, leaf_key: bytes, item: Item) -> str:
+        """Return the event id of an item whose leaf's key is given. Raises as `read`."""
+        return container.event_id(container.item_key(leaf_key, container.parse_header(self._data(item))))
+
+    def leaf_keys(self, items: Iterable[Item]) -> list[tuple[Item, bytes]]:
+        """Return the keys of those items that have one still; reads no file."""
+        return [
+            (item, self._keyring.leaf_key(item.item_class, item.leaf))
+            for item in items
+            if self._keyring.is_alive(item.item_class, item.leaf)
+        ]
 
     def unlink(self, items: Iterable[Item]) -> None:
         """Remove items' files. This is tidiness, not erasure."""

@@ -67,6 +67,8 @@ class Service:
         self.on_renewal: Callable[[], None] = lambda: None
         self.wants_renewal = False
         """Whether erased keys may still stand in this process's memory: it must become a new one."""
+        self.is_reset = False
+        """Whether this is another owner's device from now on, with another name."""
         self.broker = "not configured"
         self.is_reporter_here = False
         self.is_ready = threading.Event()
@@ -165,6 +167,8 @@ class Service:
         with self.lock:
             self._last_sweep_s = self.clock.now()
             try:
+                if self.store.keyring.is_wiped:
+                    self.store.eraser.finish_panic()
                 erased = self.store.eraser.erase_due()
             except EraseError as err:
                 self._sweep_failed(err)
@@ -224,6 +228,39 @@ class Service:
         """Erase every key there is; raises as `erase_items`."""
         with self.lock:
             return self._erase(self.store.eraser.erase_everything)
+
+    def panic(self) -> str:
+        """Erase every key at once, the root store first; returns what could not be tidied yet, in words.
+
+        Raises:
+            EraseError: a root may still be there; it will be tried again.
+        """
+        with self.lock:
+            self._tell_erased([item._replace(reason="panic") for item in self._erase_at_once()])
+            try:
+                self.store.eraser.finish_panic()
+            except EraseError as err:
+                self._sweep_failed(err)
+                return str(err)
+            finally:
+                self.on_change()
+        return ""
+
+    def _erase_at_once(self) -> list[Item]:
+        try:
+            return self.store.eraser.panic()
+        except EraseError as err:
+            self._sweep_failed(err)
+            raise
+
+    def reset(self) -> str:
+        """Make it as new, for another owner: a panic, and nothing that was ever stored. As `panic`."""
+        with self.lock:
+            left = self.panic()
+            self.store.forget_owner(__version__)
+            self.is_reset = self.wants_renewal = True
+            self.on_renewal()
+        return left
 
     def _erase_together(self, items: list[Item]) -> list[Item]:
         if not items:

@@ -135,7 +135,7 @@ class Store:
                 for item in items:
                     if item.item_class.kind == "action":
                         self.outbox.add_action(item)
-        except (OSError, StorageError) as err:
+        except (OSError, StorageError, KeyErasedError) as err:
             # The rows stay `sealing`: the next sweep erases their leaves and files.
             self.files.unlink(items)
             raise SealError(
@@ -174,6 +174,19 @@ class Store:
         for item in items:
             self.files.write(item, bodies[item.item_class.kind])
         self.files.sync()
+
+    # ---- another owner
+
+    def forget_owner(self, version: str) -> None:
+        """Empty the index, after a panic: no row, no name of the device, no trace of who was told what.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        self.index.clear()
+        with self.index.transaction():
+            self.index.set_meta("version", version)
+            reconcile(self.index, self.keyring, self.files)
 
     # ---- opening
 
