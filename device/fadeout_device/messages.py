@@ -27,6 +27,7 @@ Token = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}$(?!\n)")]
 Score = Annotated[float, Meta(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Meta(ge=0.0, le=900.0)]
 Line = Annotated[str, Meta(max_length=300)]
+MAX_GUEST_S = 366 * 86400
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag=str.lower):
@@ -160,11 +161,49 @@ class GetPolicy(Message, tag="policy", frozen=True):
     """Ask for the retention policy that is being enforced."""
 
 
+class Explain(Message, frozen=True):
+    """Ask why a recording is still here, and when it goes; opens nothing."""
+
+    recording: Line
+
+
+class Guest(Message, frozen=True):
+    """Begin or end guest mode, in which nothing is stored."""
+
+    is_on: bool | None
+    """None: only ask."""
+    for_s: Annotated[float, Meta(gt=0, le=MAX_GUEST_S)] | None = None
+    """None: until it is switched off."""
+
+
+class DebugCapture(Message, tag="debug_capture", frozen=True):
+    """Begin or end debug capture, in which what has no rule is kept for a short while."""
+
+    is_on: bool | None
+    """None: only ask."""
+    for_s: Annotated[float, Meta(gt=0)] = 0.0
+
+
 class Watch(Message, frozen=True):
     """Ask for every happening from now on, one frame each, until the connection closes."""
 
 
-Command = ListRecordings | Show | Play | Erase | Reset | Status | GetPolicy | Watch
+Command = (
+    ListRecordings | Show | Play | Erase | Reset | Status | GetPolicy | Explain | Guest | DebugCapture | Watch
+)
+
+
+def needs_presence(command: Command) -> bool:
+    """Say whether a command may only come from somebody at the device (P7).
+
+    Whatever comes from afar can only mute, shorten or erase: reading, storing again, and
+    storing more are not among these. Who asks over the control socket is at the device.
+    """
+    if isinstance(command, Guest):
+        return command.is_on is False
+    if isinstance(command, DebugCapture):
+        return command.is_on is True
+    return isinstance(command, Show | Play | Watch | ListRecordings | Explain)
 
 
 # ---- vault -> the fadeout command
@@ -216,6 +255,57 @@ class Erased(Message, frozen=True):
     """What could not be tidied up yet, in words: the keys are gone all the same."""
 
 
+class ItemReason(Part, frozen=True):
+    """Why one item is still here, and when it goes."""
+
+    kind: Kind
+    state: Literal["kept", "erasing", "overdue"]
+    """`erasing`: nothing opens it, its key still exists. `overdue`: its time has come, the sweep has not."""
+    expires_at_s: int
+    promised_s: int
+    """The period that was promised when it was captured."""
+    allowed_s: int | None
+    """What the present policy would keep it for; None: it would not keep it."""
+    period_s: int
+    """Of these two the shorter, or an even shorter one of a policy in between: it rules."""
+    ruled_by: Literal["promise", "shorter policy", "debug capture"]
+    ends_on_update: bool
+    size_bytes: int
+    age_rank: int
+    """1: the oldest of all items, and the first to go when there is too much."""
+    because: str
+    """For `erasing`: a `Reason`."""
+
+
+class Explanation(Message, frozen=True):
+    """The answer to `Explain`."""
+
+    recording: str
+    """Its whole id; as it was asked for, when nothing of it is held."""
+    outcome: str
+    """Empty: nothing of it is held."""
+    items: tuple[ItemReason, ...]
+    held_items: int
+    held_bytes: int
+    max_size_bytes: int
+    last_sweep: str
+    """`ok`, or why erasing fails."""
+
+
+class Modes(Message, frozen=True):
+    """The answer to `Guest` and `DebugCapture`: what is on."""
+
+    is_guest: bool
+    guest_until_s: float | None
+    """None: until it is switched off."""
+    is_quiet: bool
+    """It is a quiet hour, or the time is not known."""
+    quiet_hours: str
+    """Empty: there are none."""
+    debug_left_s: float | None
+    """None: debug capture is off."""
+
+
 class StatusReport(Message, tag="status_report", frozen=True):
     """The answer to `Status`."""
 
@@ -233,6 +323,11 @@ class StatusReport(Message, tag="status_report", frozen=True):
     unsent_events: int
     held: int
     """Recordings held."""
+    held_bytes: int
+    max_size_bytes: int
+    modes: Modes
+    warnings: tuple[str, ...]
+    """Limits for which fadeout is made, and which are passed."""
     overdue: int
     """Items whose end date has passed and whose key still exists."""
     next_end_s: int | None
@@ -261,7 +356,7 @@ class Happening(Message, omit_defaults=True, frozen=True):
 
     what: Literal[
         "ear_away", "listening", "not_listening", "wake", "utterance", "sealed", "not_sealed",
-        "erased", "erase_failed", "reported", "withdrawn", "broker",
+        "erased", "erase_failed", "reported", "withdrawn", "broker", "private", "mode",
     ]  # fmt: skip
     at_s: float
     recording: str = ""
@@ -272,7 +367,7 @@ class Happening(Message, omit_defaults=True, frozen=True):
     kept: tuple[Kept, ...] = ()
     items: int = 0
     reason: str = ""
-    """For `erased`: a `Reason`; for failures and the broker: one line."""
+    """For `erased`: a `Reason`; for `private`: `guest` or `quiet`; otherwise one line."""
     generation: int = 0
     """For `erased`: the keyring generation that no longer holds the keys."""
 
@@ -285,4 +380,6 @@ class Failure(Message, omit_defaults=True, frozen=True):
     exit_code: int = 1
 
 
-Answer = Recordings | Opened | Erased | StatusReport | PolicyReport | Happening | Failure
+Answer = (
+    Recordings | Opened | Erased | StatusReport | PolicyReport | Explanation | Modes | Happening | Failure
+)

@@ -15,10 +15,11 @@ _REASONS = {
     "expired": "their time was over",
     "user": "somebody asked for it",
     "update": "a new version started",
-    "size": "what is held had grown too large",
+    "size": "more was held than the policy allows; the oldest went early",
     "panic": "everything was to go at once",
     "recovered": "they were cut off, or the index was lost",
 }
+_PRIVATE = {"guest": "guest mode", "quiet": "quiet hours"}
 _PLAIN = {
     "ear_away": "the ear is away",
     "reported": "the broker has the event",
@@ -57,5 +58,7 @@ _LINES: dict[str, Callable[[Happening], str]] = {
     "not_sealed": lambda h: f"NOT sealed: {h.reason}",
     "erased": _erased,
     "erase_failed": lambda h: f"ERASING FAILED, will be tried again: {h.reason}",
+    "private": lambda h: f"{_PRIVATE[h.reason]}: nothing is stored",
+    "mode": lambda h: h.reason.upper(),
     "broker": lambda h: f"broker: {h.reason}",
 }

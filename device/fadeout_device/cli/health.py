@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fadeout_device import config, messages
-from fadeout_device.cli import shown
+from fadeout_device.cli import modes, shown
 from fadeout_device.cli.happenings import describe
 from fadeout_device.cli.places import config_file, state_folder
 from fadeout_device.cli.vault_client import ask, watch
@@ -52,7 +52,10 @@ def status(arguments: argparse.Namespace) -> int:
             "lost",
             f"{shown.count(answer.dropped, 'utterance')}, {shown.count(answer.overflows, 'overflow')}",
         ],
+        *modes.lines(answer.modes),
         ["held", shown.count(answer.held, "recording")],
+        ["", f"{answer.held_bytes / 1e6:.1f} of {answer.max_size_bytes / 1e6:.0f} MB"],
+        *[["WARNING", line] for line in answer.warnings],
         ["overdue", str(answer.overdue)],
         ["next end", next_end],
         ["last sweep", answer.last_sweep],

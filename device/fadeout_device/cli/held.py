@@ -27,11 +27,11 @@ def add_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     verb.set_defaults(run=list_recordings)
 
     verb = verbs.add_parser("show", help="show what is known about one recording; opens its envelope")
-    _add_recording(verb)
+    add_recording(verb)
     verb.set_defaults(run=show)
 
     verb = verbs.add_parser("play", help="play one recording, or write it to a WAV file")
-    _add_recording(verb)
+    add_recording(verb)
     verb.add_argument("-o", "--output", type=Path, metavar="FILE", help="write a WAV file instead")
     verb.set_defaults(run=play)
 
@@ -62,7 +62,8 @@ def add_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     verb.set_defaults(run=reset)
 
 
-def _add_recording(verb: argparse.ArgumentParser) -> None:
+def add_recording(verb: argparse.ArgumentParser) -> None:
+    """Take the id of one recording."""
     named = verb.add_argument("recording", metavar="ID", help="its id, or the start of it")
     named.completer = _complete  # type: ignore[attr-defined]  # how argcomplete is told
 

@@ -21,6 +21,7 @@ from fadeout_device.vault.clock import ReplayClock, SystemClock
 from fadeout_device.vault.doors import Doors
 from fadeout_device.vault.durable import storage_errors
 from fadeout_device.vault.errors import SyncError
+from fadeout_device.vault.privacy import Around, Privacy, boot_id, local_minute
 from fadeout_device.vault.reporter_arrow import ReporterArrow
 from fadeout_device.vault.roots.file import FileRootStore
 from fadeout_device.vault.service import Service
@@ -114,6 +115,9 @@ class _Vault:
             roots = FileRootStore(settings.state)
         self.store = Store(settings.state, roots, config.policy, config.sweep_s, self.clock)
         self.service = Service(self.store, self.clock, confinement, config.sweep_s)
+        if self._is_replay:
+            around = Around(self.clock.now, boot_id(), local_minute)
+            self.service.privacy = Privacy(self.store.index, config.policy, self.clock, around)
         self._reporter = ReporterArrow(self.service, config.mqtt)
         self.service.on_change = self._reporter.pump
         self.doors = Doors(
@@ -134,6 +138,7 @@ class _Vault:
             if not self._is_replay:
                 if self.service.seconds_to_sweep() <= 0:
                     self.service.sweep()
+                self.service.tell_modes()
                 self.service.on_change()
                 wait_s = max(_SHORTEST_WAIT_S, min(self.service.seconds_to_sweep(), _LONGEST_WAIT_S))
             wants_renewal = self.service.wants_renewal

@@ -57,6 +57,9 @@ _ANSWERS: dict[type, Callable[[Desk, Any], messages.Answer]] = {
     messages.Reset: lambda desk, _: desk.reset(),
     messages.Status: lambda desk, _: desk.status(),
     messages.GetPolicy: lambda desk, _: desk.policy(),
+    messages.Explain: lambda desk, command: desk.explain(command.recording),
+    messages.Guest: lambda desk, command: desk.guest(command),
+    messages.DebugCapture: lambda desk, command: desk.debug_capture(command),
 }
 
 

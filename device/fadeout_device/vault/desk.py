@@ -23,12 +23,16 @@ from fadeout_device.messages import (
     StatusReport,
 )
 from fadeout_device.policy import KINDS
+from fadeout_device.vault import switches
+from fadeout_device.vault.envelope import warnings as envelope_warnings
 from fadeout_device.vault.errors import NoSuchRecordingError
+from fadeout_device.vault.explain import explain
 from fadeout_device.vault.service import EAR_AWAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from fadeout_device.messages import DebugCapture, Explanation, Guest, Modes
     from fadeout_device.vault.index import Item
     from fadeout_device.vault.service import Service
 
@@ -125,6 +129,18 @@ class Desk:
             msgspec.json.decode(self._service.store.policy.document), self._service.store.policy.hash
         )
 
+    def explain(self, name: str) -> Explanation:
+        """Explain why a recording is still here."""
+        return explain(self._service, name)
+
+    def guest(self, command: Guest) -> Modes:
+        """Begin or end guest mode."""
+        return switches.guest(self._service, command)
+
+    def debug_capture(self, command: DebugCapture) -> Modes:
+        """Begin or end debug capture."""
+        return switches.debug_capture(self._service, command)
+
     def status(self) -> StatusReport:
         """Return how the vault is."""
         with self._service.lock:
@@ -142,8 +158,12 @@ class Desk:
                 broker=self._service.broker,
                 unsent_events=self._service.store.outbox.count(),
                 held=self._service.held(),
+                held_bytes=self._service.store.index.live_size_bytes(),
+                max_size_bytes=self._service.store.policy.max_size_bytes,
+                modes=switches.shown(self._service),
+                warnings=envelope_warnings(self._service.store),
                 overdue=self._service.store.eraser.overdue(),
-                next_end_s=self._service.store.index.next_end_s(),
+                next_end_s=self._service.store.index.next_end_s(canaries=False),
                 last_sweep_s=self._service.last_sweep_s,
                 last_sweep=self._service.last_sweep,
                 time_s=self._service.clock.now(),

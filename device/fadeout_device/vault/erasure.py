@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 
 _MAX_PANIC_WITHDRAWALS = 1000
 """Deriving a key takes some 50 microseconds; a panic must not wait for more of them."""
+_ROOM = 20
+"""A twentieth of the size cap."""
 _DELIVERY_MEMORY_S = 7200
 """The ear gives an utterance up after ten minutes, and no message is older than fifteen."""
 
@@ -201,6 +203,23 @@ class Eraser:
         with self._index.transaction():
             self._index.set_meta("version", version)
         return erased
+
+    def erase_beyond(self, max_size_bytes: int) -> list[Item]:
+        """Erase the oldest items before their time, where more is held than the policy allows.
+
+        Some room is made at once: else, where the cap is reached, every sealing would cost
+        the root store a write. Raises EraseError.
+        """
+        size_bytes = self._index.live_size_bytes()
+        if size_bytes <= max_size_bytes:
+            return []
+        oldest = []
+        for item in self._index.live():
+            if size_bytes <= max_size_bytes - max_size_bytes // _ROOM:
+                break
+            oldest.append(item)
+            size_bytes -= item.size_bytes
+        return self.erase(oldest, "size")
 
     def overdue(self) -> int:
         """Return how many items should be gone and are not."""

@@ -31,6 +31,8 @@ class IndexFullError(StorageError):
 
 
 State = Literal["sealing", "live", "erasing"]
+Mark = Literal["", "debug", "canary"]
+"""`debug`: kept without a rule, because debug capture was on. `canary`: a dummy that must die on time."""
 
 _PRAGMAS = (
     "locking_mode=EXCLUSIVE",  # this process is the only one: no shared-memory file
@@ -56,6 +58,7 @@ _TABLES: dict[str, dict[str, Any]] = {
             "ends_on_update": int,
             "size_bytes": int,
             "reason": str,
+            "mark": str,
         },
         "pk": "id",
     },
@@ -67,6 +70,9 @@ _TABLES: dict[str, dict[str, Any]] = {
     },
     "meta": {"columns": {"key": str, "value": str}, "pk": "key"},
 }
+
+
+_NO_CANARY = "coalesce(mark, '') != 'canary'"
 
 
 class Item(NamedTuple):
@@ -88,6 +94,7 @@ class Item(NamedTuple):
     """Why it is erased; of a row that was being sealed when the power went: `recovered`."""
     promised_s: int = 0
     """The period that was promised at capture."""
+    mark: Mark = ""
 
 
 class Index:
@@ -197,8 +204,23 @@ class Index:
             return [_item(row) for row in rows]
 
     def live(self) -> list[Item]:
-        """Return the readable items."""
-        return self.items("state = 'live'")
+        """Return the readable items; canaries are none."""
+        return self.items(f"state = 'live' AND {_NO_CANARY}")
+
+    def live_size_bytes(self) -> int:
+        """Return how much the readable items take."""
+        with _translated():
+            found = self.db.execute(f"SELECT sum(size_bytes) FROM item WHERE state = 'live' AND {_NO_CANARY}")  # noqa: S608 - a constant
+            return int(found.fetchone()[0] or 0)
+
+    def count_live(self) -> int:
+        """Return the number of readable items."""
+        with _translated():
+            return int(self.db.table("item").count_where(f"state = 'live' AND {_NO_CANARY}"))
+
+    def canaries(self) -> list[Item]:
+        """Return the canaries that have not died."""
+        return self.items("mark = 'canary'")
 
     def expired(self, now_s: float) -> list[Item]:
         """Return the live items whose end date has come."""
@@ -212,17 +234,25 @@ class Index:
     def count_recordings(self) -> int:
         """Return the number of recordings with a live item."""
         with _translated():
-            found = self.db.execute("SELECT count(DISTINCT recording) FROM item WHERE state = 'live'")
+            found = self.db.execute(
+                f"SELECT count(DISTINCT recording) FROM item WHERE state = 'live' AND {_NO_CANARY}"  # noqa: S608 - a constant
+            )
             return int(found.fetchone()[0])
 
     def live_of(self, prefix: str) -> list[Item]:
         """Return the live items of the recordings whose id starts so."""
-        return self.items("state = 'live' AND substr(recording, 1, ?) = ?", [len(prefix), prefix])
+        return self.of(prefix, "state = 'live'")
 
-    def next_end_s(self) -> int | None:
+    def of(self, prefix: str, where: str = "1") -> list[Item]:
+        """Return the items, in any state, of the recordings whose id starts so."""
+        where = f"{where} AND {_NO_CANARY} AND substr(recording, 1, ?) = ?"
+        return self.items(where, [len(prefix), prefix])
+
+    def next_end_s(self, *, canaries: bool = True) -> int | None:
         """Return the earliest end date of a live item."""
+        where = "state = 'live'" + ("" if canaries else f" AND {_NO_CANARY}")
         with _translated():
-            found = self.db.execute("SELECT min(ends_at_s) FROM item WHERE state = 'live'").fetchone()
+            found = self.db.execute(f"SELECT min(ends_at_s) FROM item WHERE {where}").fetchone()  # noqa: S608 - constants
         return None if found[0] is None else int(found[0])
 
     def floors(self) -> dict[ItemClass, int]:
@@ -281,6 +311,7 @@ def _item(row: dict[str, Any]) -> Item:
         row["id"], row["recording"], ItemClass(row["outcome"], row["kind"]), row["leaf"], row["state"],
         row["ends_at_s"], row["period_s"], bool(row["ends_on_update"]), row["size_bytes"],
         row["reason"] or "recovered", row["promised_s"] or row["period_s"],
+        row["mark"] or "",
     )  # fmt: skip
 
 

@@ -71,9 +71,18 @@ def _adopt(name: str, index: Index, files: SealedFiles) -> None:
 
 def obey_shorter_policy(index: Index, policy: Policy) -> None:
     """Move end dates forward where the policy has become shorter since capture (P2)."""
-    for item in index.live():
-        period = policy.period(item.item_class)
-        allowed_s = 0 if period is None else period.seconds
+    for item in [*index.live(), *index.canaries()]:
+        allowed_s = allowed_now_s(item, policy) or 0
         ends_at_s = shortened(item.ends_at_s, item.period_s, allowed_s)
         if ends_at_s < item.ends_at_s:
             index.shorten(item.id, ends_at_s, allowed_s)
+
+
+def allowed_now_s(item: Item, policy: Policy) -> int | None:
+    """Return how long the present policy would keep such an item; None: not at all."""
+    if item.mark == "canary":
+        return policy.canary_s
+    if item.mark == "debug":
+        return policy.debug_capture_s
+    period = policy.period(item.item_class)
+    return None if period is None else period.seconds

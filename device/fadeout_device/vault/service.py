@@ -7,6 +7,7 @@ and, by `on_change`, to the reporter. What people at the device ask for is `desk
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import threading
@@ -27,7 +28,9 @@ from fadeout_device.messages import (
     Utterance,
     Wake,
 )
+from fadeout_device.vault import envelope
 from fadeout_device.vault.errors import EraseError, SealError
+from fadeout_device.vault.privacy import Privacy
 from fadeout_device.vault.watchers import Watchers
 
 if TYPE_CHECKING:
@@ -62,6 +65,9 @@ class Service:
         self._forgot_mono_s = -math.inf
         self.store = store
         self.clock = clock
+        self.privacy = Privacy(store.index, store.policy, clock)
+        self._warnings: tuple[str, ...] = ()
+        self._told_modes = self._modes()
         self.watchers = Watchers()
         self.on_change: Callable[[], None] = lambda: None
         self.on_renewal: Callable[[], None] = lambda: None
@@ -133,14 +139,22 @@ class Service:
                 outcome=utterance.outcome,
                 speech_s=utterance.speech_s,
             )
+            private = self.privacy.private_during(utterance)
+            if private:
+                self.tell("private", reason=private)
+                return Sealed(utterance.delivery, "", ())
             try:
-                recording, kept = self.store.seal(utterance, audio)
+                recording, kept = self.store.seal(utterance, audio, self.privacy.debug_period_s())
             except SealError as err:
                 log.warning("%s", err)
                 self.tell("not_sealed", reason=str(err))
                 return NotSealed(utterance.delivery, str(err)[:300])
             if kept:
                 self.tell("sealed", recording=recording, outcome=utterance.outcome, kept=kept)
+            if self.store.index.live_size_bytes() > self.store.policy.max_size_bytes:
+                # Should it fail, that is told, and the next sweep tries again.
+                with contextlib.suppress(EraseError):
+                    self._erase(lambda: self.store.eraser.erase_beyond(self.store.policy.max_size_bytes))
             self.on_change()
             return Sealed(utterance.delivery, recording, kept)
 
@@ -170,12 +184,14 @@ class Service:
                 if self.store.keyring.is_wiped:
                     self.store.eraser.finish_panic()
                 erased = self.store.eraser.erase_due()
+                erased += self.store.eraser.erase_beyond(self.store.policy.max_size_bytes)
             except EraseError as err:
                 self._sweep_failed(err)
             else:
                 self._last_sweep = "ok"
                 self.is_ready.set()
                 self._tell_erased(erased)
+            self._warn()
             self.on_change()
 
     def seconds_to_sweep(self) -> float:
@@ -204,6 +220,12 @@ class Service:
     def last_sweep(self) -> str:
         """`ok`, `none yet`, or why the last erasing failed."""
         return self._last_sweep
+
+    def _warn(self) -> None:
+        """Log what passes the limits that fadeout is made for; never a failure."""
+        before, self._warnings = self._warnings, envelope.warnings(self.store)
+        for line in self._warnings[len(before) :]:
+            log.warning("%s", line)
 
     def _sweep_failed(self, err: EraseError) -> None:
         log.error("%s", err)
@@ -287,6 +309,25 @@ class Service:
     def held(self) -> int:
         """Return the number of recordings that are held."""
         return self.store.index.count_recordings()
+
+    # ---- modes
+
+    def tell_modes(self) -> None:
+        """Tell what has begun or ended of guest mode, quiet hours and debug capture."""
+        with self.lock:
+            before, self._told_modes = self._told_modes, self._modes()
+            for mode, is_on in self._told_modes.items():
+                if is_on != before[mode]:
+                    log.info("%s %s", mode, "begins" if is_on else "ends")
+                    self.tell("mode", reason=f"{mode} {'begins' if is_on else 'ends'}")
+
+    def _modes(self) -> dict[str, bool]:
+        private = self.privacy.private()
+        return {
+            "guest mode": private == "guest",
+            "a quiet time": private == "quiet",
+            "debug capture": self.privacy.debug_left_s() is not None,
+        }
 
     # ---- telling
 

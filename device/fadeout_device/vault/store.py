@@ -20,7 +20,7 @@ import msgspec
 
 from fadeout_device.errors import FadeoutError, StorageError, UnavailableError
 from fadeout_device.messages import Kept
-from fadeout_device.policy import ItemClass
+from fadeout_device.policy import ItemClass, Period
 from fadeout_device.vault import container
 from fadeout_device.vault.due import end_date
 from fadeout_device.vault.durable import next_step, reason, storage_errors
@@ -40,8 +40,11 @@ if TYPE_CHECKING:
     from fadeout_device.messages import Kind, Outcome, Utterance
     from fadeout_device.policy import Policy
     from fadeout_device.vault.clock import Clock
+    from fadeout_device.vault.index import Mark
     from fadeout_device.vault.roots import RootStore
 
+_RULE: Mark = ""
+_DEBUG: Mark = "debug"
 _DELIVERY_GRID_S = 3600
 """Deliveries are remembered to the hour: the index need not tell when somebody spoke."""
 
@@ -89,7 +92,9 @@ class Store:
 
     # ---- sealing
 
-    def seal(self, utterance: Utterance, audio: bytes) -> tuple[str, tuple[Kept, ...]]:
+    def seal(
+        self, utterance: Utterance, audio: bytes, debug_s: int | None = None
+    ) -> tuple[str, tuple[Kept, ...]]:
         """Seal what the policy keeps of an utterance; returns its recording id and the items, durable.
 
         An utterance delivered before is not sealed again: what is left of it is returned.
@@ -97,6 +102,7 @@ class Store:
         Args:
             utterance: from the ear; bounded by its type.
             audio: 16 kHz mono s16le.
+            debug_s: how long what has no rule is kept; None: not at all.
 
         Raises:
             SealError: nothing of it is stored.
@@ -122,7 +128,7 @@ class Store:
             "action": container.Body(metadata, b""),
         }
         try:
-            items = self._take_leaves(utterance.outcome, recording, captured_at_s, bodies)
+            items = self._take_leaves(utterance.outcome, recording, captured_at_s, bodies, debug_s)
         except StorageError as err:
             raise SealError(f"an utterance could not be sealed and was dropped: {err}", err.hint) from err
         try:
@@ -144,14 +150,22 @@ class Store:
         return recording if items else "", tuple(Kept(i.item_class.kind, i.ends_at_s) for i in items)
 
     def _take_leaves(
-        self, outcome: Outcome, recording: str, captured_at_s: float, bodies: Mapping[Kind, container.Body]
+        self,
+        outcome: Outcome,
+        recording: str,
+        captured_at_s: float,
+        bodies: Mapping[Kind, container.Body],
+        debug_s: int | None,
     ) -> list[Item]:
         """Commit the intent: which items are to be sealed, under which leaves, until when."""
         items = []
         with self.index.transaction():
             for kind, body in bodies.items():
                 item_class = ItemClass(outcome, kind)
-                period = self.policy.period(item_class)
+                period, mark = self.policy.period(item_class), _RULE
+                if period is None and debug_s is not None and kind != "action":
+                    # What subscribers are told is no help in finding a fault: nothing is told.
+                    period, mark = Period(debug_s), _DEBUG
                 if period is None:
                     continue
                 item = Item(
@@ -165,6 +179,7 @@ class Store:
                     promised_s=period.seconds,
                     ends_on_update=period.ends_on_update,
                     size_bytes=container.sealed_size(body),
+                    mark=mark,
                 )
                 self.index.add(item)
                 items.append(item)

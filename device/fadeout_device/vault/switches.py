@@ -1,0 +1,46 @@
+"""The switches for guest mode and debug capture, as people at the device press them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fadeout_device.messages import DebugCapture, Guest, Modes
+
+if TYPE_CHECKING:
+    from fadeout_device.vault.service import Service
+
+
+def guest(service: Service, command: Guest) -> Modes:
+    """Begin or end guest mode; raises as `Privacy.guest_on` and `guest_off`."""
+    with service.lock:
+        if command.is_on:
+            service.privacy.guest_on(command.for_s)
+        elif command.is_on is False:
+            service.privacy.guest_off()
+        service.tell_modes()
+        return shown(service)
+
+
+def debug_capture(service: Service, command: DebugCapture) -> Modes:
+    """Begin or end debug capture; raises as `Privacy.debug_on` and `debug_off`."""
+    with service.lock:
+        if command.is_on:
+            service.privacy.debug_on(command.for_s)
+        elif command.is_on is False:
+            service.privacy.debug_off()
+        service.tell_modes()
+        return shown(service)
+
+
+def shown(service: Service) -> Modes:
+    """Return what is on."""
+    with service.lock:
+        state, private = service.privacy.state, service.privacy.private()
+        quiet_hours = service.store.policy.quiet_hours
+        return Modes(
+            is_guest=state.is_guest,
+            guest_until_s=state.guest_until_s,
+            is_quiet=private == "quiet",
+            quiet_hours="" if quiet_hours is None else str(quiet_hours),
+            debug_left_s=service.privacy.debug_left_s(),
+        )

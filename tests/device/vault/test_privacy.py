@@ -1,0 +1,298 @@
+"""Guest mode, quiet hours, debug capture and the size cap in a running vault; and what is said of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from device.vault.conftest import utterance
+from fadeout_device import messages
+from fadeout_device.confine import Confinement
+from fadeout_device.errors import StorageError, UsageError
+from fadeout_device.vault import envelope, switches
+from fadeout_device.vault.desk import Desk
+from fadeout_device.vault.errors import NoSuchRecordingError
+from fadeout_device.vault.explain import explain
+from fadeout_device.vault.privacy import Around, Privacy
+from fadeout_device.vault.service import Service
+
+if TYPE_CHECKING:
+    from device.vault.conftest import Rig
+
+AUDIO = b"\x01\x02" * 16000
+DEBUG = '[retention]\ndebug_capture = "12h"'
+
+
+class _Around:
+    """The machine around the vault, as a test moves it."""
+
+    def __init__(self) -> None:
+        self.running_s, self.boot, self.minute = 1000.0, "a", 12 * 60
+
+    def serve(self, rig: Rig) -> Service:
+        service = Service(rig.store, rig.clock, Confinement("n", "m"), rig.config.sweep_s, coalesce_s=0.0)
+        around = Around(lambda: self.running_s, self.boot, lambda _at_s: self.minute)
+        service.privacy = Privacy(rig.store.index, rig.store.policy, rig.clock, around)
+        service.start()
+        return service
+
+
+@pytest.fixture
+def around() -> _Around:
+    return _Around()
+
+
+def _said(service: Service, wanted: str) -> int:
+    return service.store.index.db.execute(wanted).fetchone()[0]  # type: ignore[no-any-return]  # a count
+
+
+def test_with_a_guest_nothing_is_stored_and_nothing_is_told_to_subscribers(rig: Rig, around: _Around) -> None:
+    service = around.serve(rig)
+    switches.guest(service, messages.Guest(is_on=True))
+    for outcome in ("served", "failed", "false_wake"):
+        answer = service.seal(utterance(outcome=outcome), AUDIO)
+        assert isinstance(answer, messages.Sealed)
+        assert (answer.recording, answer.kept) == ("", ())
+    assert rig.store.index.items() == []
+    assert list((rig.folder / "items").iterdir()) == []
+    assert rig.store.outbox.count() == 0
+    assert rig.store.index.delivered(utterance().delivery) is None
+
+
+def test_guest_mode_survives_restarts_and_ends_when_its_time_is_over(rig: Rig, around: _Around) -> None:
+    switches.guest(around.serve(rig), messages.Guest(is_on=True, for_s=3600.0))
+    rig.restart()
+    around.boot = "b"
+    service = around.serve(rig)
+    assert service.privacy.private() == "guest"
+    rig.clock.now_s += 3603
+    around.running_s += 3603
+    assert service.privacy.private() == ""
+    service.seal(utterance(), AUDIO)
+    assert service.held() == 1
+
+
+def test_what_is_stored_of_the_modes_and_cannot_be_read_means_guest(rig: Rig, around: _Around) -> None:
+    with rig.store.index.transaction():
+        rig.store.index.set_meta("modes", "{")
+    assert around.serve(rig).privacy.private() == "guest"
+
+
+def test_guest_mode_that_cannot_be_stored_still_holds(
+    rig: Rig, around: _Around, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = around.serve(rig)
+
+    def broken(*_: object) -> None:
+        raise StorageError("no space")
+
+    monkeypatch.setattr(rig.store.index, "set_meta", broken)
+    with pytest.raises(StorageError):
+        switches.guest(service, messages.Guest(is_on=True))
+    assert service.privacy.private() == "guest"
+
+
+def test_in_quiet_hours_nothing_is_stored(rig: Rig, around: _Around) -> None:
+    rig.restart('[retention]\nquiet_hours = "22:00-06:30"')
+    service = around.serve(rig)
+    around.minute = 23 * 60
+    service.seal(utterance(), AUDIO)
+    assert rig.store.index.items() == []
+    assert switches.shown(service).is_quiet
+    around.minute = 12 * 60
+    service.seal(utterance(), AUDIO)
+    assert service.held() == 1
+
+
+@pytest.mark.parametrize(
+    ("outcome", "kept"),
+    [("served", {"audio", "action"}), ("failed", {"audio", "action"}), ("false_wake", {"audio"})],
+)
+def test_debug_capture_keeps_what_has_no_rule_and_never_beyond_its_own_limit(
+    rig: Rig, around: _Around, outcome: str, kept: set[str]
+) -> None:
+    rig.restart(DEBUG)
+    service = around.serve(rig)
+    switches.debug_capture(service, messages.DebugCapture(is_on=True, for_s=1800.0))
+    service.seal(utterance(outcome=outcome), AUDIO)
+    items = {item.item_class.kind: item for item in rig.store.index.live()}
+    assert set(items) == kept
+    has_rule = outcome == "failed"
+    limit_s = 7 * 86400 if has_rule else 12 * 3600
+    assert items["audio"].ends_at_s <= rig.clock.now_s - 2 + limit_s
+    assert items["audio"].mark == ("" if has_rule else "debug")
+    rig.restart(DEBUG)
+    assert rig.store.index.live() == list(items.values()), "a restart neither erases nor prolongs it"
+    rig.restart('[retention]\ndebug_capture = "1h"')
+    (audio,) = (item for item in rig.store.index.live() if item.item_class.kind == "audio")
+    assert audio.ends_at_s == items["audio"].ends_at_s - (0 if has_rule else 11 * 3600)
+
+
+def test_what_debug_capture_kept_of_a_false_wake_is_not_reported(rig: Rig, around: _Around) -> None:
+    rig.restart(DEBUG)
+    service = around.serve(rig)
+    switches.debug_capture(service, messages.DebugCapture(is_on=True, for_s=60.0))
+    service.seal(utterance(outcome="false_wake"), AUDIO)
+    assert rig.store.outbox.count() == 0
+
+
+def test_debug_capture_is_over_when_its_time_is(rig: Rig, around: _Around) -> None:
+    rig.restart(DEBUG)
+    service = around.serve(rig)
+    switches.debug_capture(service, messages.DebugCapture(is_on=True, for_s=1800.0))
+    around.running_s += 1800
+    service.seal(utterance(outcome="false_wake"), AUDIO)
+    assert rig.store.index.items() == []
+
+
+@pytest.mark.parametrize(
+    ("config", "for_s", "is_guest"),
+    [
+        pytest.param("", 60.0, False, id="the policy does not allow it"),
+        pytest.param(DEBUG, 3601.0, False, id="longer than an hour"),
+        pytest.param(DEBUG, 0.0, False, id="no time at all"),
+        pytest.param(DEBUG, 60.0, True, id="a guest is there"),
+    ],
+)
+def test_debug_capture_that_may_not_be_is_refused(
+    rig: Rig, around: _Around, config: str, for_s: float, *, is_guest: bool
+) -> None:
+    rig.restart(config)
+    service = around.serve(rig)
+    if is_guest:
+        switches.guest(service, messages.Guest(is_on=True))
+    with pytest.raises(UsageError):
+        switches.debug_capture(service, messages.DebugCapture(is_on=True, for_s=for_s))
+    assert switches.shown(service).debug_left_s is None
+
+
+def test_whoever_watches_is_told_when_a_mode_begins_and_ends(rig: Rig, around: _Around) -> None:
+    service = around.serve(rig)
+    with service.watchers.watch() as watcher:
+        switches.guest(service, messages.Guest(is_on=True, for_s=60.0))
+        service.seal(utterance(), AUDIO)
+        rig.clock.now_s += 60
+        service.tell_modes()
+        told = [(h.what, h.reason) for h in watcher.take() if h.what in ("mode", "private")]
+    assert told == [("mode", "guest mode begins"), ("private", "guest"), ("mode", "guest mode ends")]
+
+
+@pytest.mark.parametrize(
+    ("command", "needs"),
+    [
+        pytest.param(messages.Guest(is_on=True), False, id="guest mode on"),
+        pytest.param(messages.Guest(is_on=False), True, id="guest mode off"),
+        pytest.param(messages.DebugCapture(is_on=True, for_s=60.0), True, id="debug capture on"),
+        pytest.param(messages.DebugCapture(is_on=False), False, id="debug capture off"),
+        pytest.param(messages.Play("a"), True, id="playing"),
+        pytest.param(messages.Erase(everything=True), False, id="erasing"),
+    ],
+)
+def test_what_loosens_needs_somebody_at_the_device(command: messages.Command, *, needs: bool) -> None:
+    assert messages.needs_presence(command) is needs
+
+
+def test_beyond_the_size_cap_the_oldest_go_early_and_are_told_so(rig: Rig, around: _Around) -> None:
+    rig.restart('[retention]\nmax_size = "4MB"')
+    service = around.serve(rig)
+    with service.watchers.watch() as watcher:
+        recordings = []
+        for _ in range(9):
+            answer = service.seal(utterance(duration_s=15.0), AUDIO * 15)
+            assert isinstance(answer, messages.Sealed)
+            recordings.append(answer.recording)
+            assert rig.store.index.live_size_bytes() <= 4_000_000
+        reasons = {h.reason for h in watcher.take() if h.what == "erased"}
+    assert reasons == {"size"}
+    left = [row.recording for row in Desk(service).recordings().recordings]
+    assert left == recordings[: -len(left) - 1 : -1], "the newest are still there"
+    assert 5 <= len(left) < 9
+    notices = _said(service, "SELECT count(*) FROM outbox WHERE what = 'erase'")
+    assert notices == 9 - len(left), "subscribers are told to forget what went early"
+
+
+def test_a_smaller_cap_applies_at_the_next_sweep(rig: Rig, around: _Around) -> None:
+    service = around.serve(rig)
+    for _ in range(9):
+        service.seal(utterance(duration_s=15.0), AUDIO * 15)
+    rig.restart('[retention]\nmax_size = "4MB"')
+    service = around.serve(rig)
+    assert rig.store.index.live_size_bytes() <= 4_000_000
+    assert service.held() > 0
+
+
+def test_an_explanation_says_which_of_promise_and_policy_rules(rig: Rig, around: _Around) -> None:
+    service = around.serve(rig)
+    service.seal(utterance(), AUDIO)
+    (row,) = Desk(service).recordings().recordings
+    audio, action = explain(service, row.recording[:6]).items
+    assert (audio.promised_s, audio.allowed_s, audio.period_s) == (7 * 86400,) * 3
+    assert (audio.ruled_by, audio.ends_on_update, audio.state) == ("promise", True, "kept")
+    assert (audio.age_rank, action.age_rank) == (1, 2)
+    rig.restart('[retention.failed]\naudio = { keep = "1d", purpose = "p" }\naction = { keep = "none" }')
+    service = around.serve(rig)
+    (audio,) = explain(service, row.recording).items
+    assert (audio.promised_s, audio.allowed_s, audio.period_s) == (7 * 86400, 86400, 86400)
+    assert audio.ruled_by == "shorter policy"
+    rig.restart("")
+    (audio,) = explain(around.serve(rig), row.recording).items
+    assert (audio.allowed_s, audio.period_s, audio.ruled_by) == (7 * 86400, 86400, "shorter policy")
+
+
+def test_an_explanation_of_what_should_be_gone_says_so(rig: Rig, around: _Around) -> None:
+    service = around.serve(rig)
+    service.seal(utterance(), AUDIO)
+    (row,) = Desk(service).recordings().recordings
+    rig.clock.now_s += 2 * 86400
+    assert [item.state for item in explain(service, row.recording).items] == ["kept", "overdue"]
+    rig.store.eraser.intend(rig.store.index.live(), "user", withdraw=False)
+    assert {(item.state, item.because) for item in explain(service, row.recording).items} == {
+        ("erasing", "user")
+    }
+
+
+def test_an_explanation_of_what_is_not_held_says_so(rig: Rig, around: _Around) -> None:
+    service = around.serve(rig)
+    answer = explain(service, "00aa")
+    assert (answer.recording, answer.outcome, answer.items) == ("00aa", "", ())
+    service.seal(utterance(), AUDIO)
+    assert explain(service, "").items == (), "an empty name names nothing"
+
+
+def test_an_explanation_needs_one_recording(rig: Rig, around: _Around) -> None:
+    service = around.serve(rig)
+    for _ in range(17):
+        service.seal(utterance(), AUDIO)
+    firsts = [row.recording[0] for row in Desk(service).recordings().recordings]
+    twice = next(first for first in firsts if firsts.count(first) > 1)
+    with pytest.raises(NoSuchRecordingError):
+        explain(service, twice)
+
+
+@pytest.mark.parametrize(
+    ("live", "nodes", "lines"),
+    [
+        pytest.param(0, 9, 0, id="nothing is held"),
+        pytest.param(100_000, 22_000, 0, id="as many as it is made for, with five in a hundred holes"),
+        pytest.param(100_001, 9, 1, id="one too many"),
+        pytest.param(6_000, 288 + 1_500, 0, id="as many nodes as five in a hundred holes explain"),
+        pytest.param(6_000, 288 + 1_501, 1, id="one node more"),
+        pytest.param(200_000, 100_000, 2, id="both"),
+    ],
+)
+def test_beyond_the_envelope_there_is_a_warning(live: int, nodes: int, lines: int) -> None:
+    assert len(envelope.passed(live, nodes)) == lines
+
+
+def test_a_warning_is_shown_and_logged_once_and_harms_nothing(
+    rig: Rig, around: _Around, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(envelope, "MAX_LIVE", 1)
+    service = around.serve(rig)
+    service.seal(utterance(), AUDIO)
+    for _ in range(3):
+        service.sweep()
+    assert service.held() == 1
+    assert len(Desk(service).status().warnings) == 1
+    assert caplog.text.count("items are held") == 1
