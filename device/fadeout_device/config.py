@@ -67,13 +67,38 @@ class UtteranceSettings(_Table, frozen=True):
     """webrtcvad's mode: 0 takes most sounds for speech, 3 the fewest."""
 
 
+RootStoreName = Literal["file", "nvmem", "tpm"]
+
+
+class NvmemSettings(_Table, frozen=True):
+    """`[vault.nvmem]`: a chip whose cells are overwritten in place."""
+
+    file: str | None = None
+    """The chip, as Linux shows it in sysfs: a file `nvmem` or `eeprom`."""
+    offset: Annotated[int, Meta(ge=0, le=2**24)] = 0
+    """Where fadeout's bytes start; at least 56 and at most 8192 of them are used, by the page size."""
+    page_bytes: Annotated[int, Meta(ge=1, le=4096)] = 32
+    """The chip's page: what it writes at once. Each slot starts on one."""
+
+
+class TpmSettings(_Table, frozen=True):
+    """`[vault.tpm]`: a TPM 2.0."""
+
+    device: str = "/dev/tpmrm0"
+    """The kernel's resource manager, or the Unix socket of an emulator."""
+    index: Annotated[int, Meta(ge=0x01800000, le=0x01BFFFFE)] = 0x0180FADE
+    """The first of two NV indices; the range is the one that owners may use."""
+
+
 class VaultSettings(_Table, frozen=True):
     """`[vault]`."""
 
     sweep: str = "15m"
     """How often due items are erased; end dates are rounded down to it."""
-    root_store: Literal["file"] = "file"
-    """Where the root of all keys lives."""
+    root_store: RootStoreName = "file"
+    """Where the root of all keys lives. A change needs `fadeout root migrate`."""
+    nvmem: NvmemSettings = NvmemSettings()
+    tpm: TpmSettings = TpmSettings()
 
 
 class Config(_Table, frozen=True):
@@ -171,6 +196,9 @@ def _check(config: Config) -> None:
         raise PolicyError(str(err), key=("vault", "sweep"), hint=_SWEEP_HINT) from err
     if sweep_s > MAX_SWEEP_S:
         raise PolicyError(f'"{config.vault.sweep}" is out of range', key=("vault", "sweep"), hint=_SWEEP_HINT)
+    if config.vault.root_store == "nvmem" and config.vault.nvmem.file is None:
+        hint = "name the chip, like /sys/bus/nvmem/devices/NAME/nvmem"
+        raise PolicyError("is missing", key=("vault", "nvmem", "file"), hint=hint)
     mqtt = config.mqtt
     if (mqtt.cert_file is None) != (mqtt.key_file is None):
         missing = "cert_file" if mqtt.cert_file is None else "key_file"

@@ -25,9 +25,11 @@ def test_the_file_that_ships_names_every_key() -> None:
     text = (CONFIG / "fadeout.toml").read_text()
     for table in Config().__struct_fields__:
         for key in getattr(Config(), table).__struct_fields__:
-            if table == "retention" and f"\n[retention.{key}]\n" in text:
-                continue
-            assert f"\n{key} = " in text or f"\n# {key} = " in text, f"{table}.{key}"
+            value = getattr(getattr(Config(), table), key)
+            inner = getattr(value, "__struct_fields__", ())
+            assert not inner or f"\n[{table}.{key}]\n" in text
+            for each in inner or (key,):
+                assert f"\n{each} = " in text or f"\n# {each} = " in text, f"{table}.{each}"
 
 
 def test_the_file_for_trying_it_out_is_valid() -> None:
@@ -55,6 +57,9 @@ def test_an_empty_file_is_the_default() -> None:
         pytest.param('[vault]\nsweep = "0s"', 'x:2: vault.sweep: given "0s"', id="a sweep of nothing"),
         pytest.param('[vault]\nsweep = "2d"', 'x:2: vault.sweep: "2d" is out', id="a sweep too rare"),
         pytest.param('[vault]\nroot_store = "tmp"', 'given "tmp"', id="a root store there is not"),
+        pytest.param('[vault]\nroot_store = "nvmem"', "x:1: vault.nvmem.file: is missing", id="no chip"),
+        pytest.param("[vault.nvmem]\npage_bytes = 0", "x:2: vault.nvmem.page_bytes: given 0", id="no page"),
+        pytest.param("[vault.tpm]\nindex = 0x01400000", "x:2: vault.tpm.index: given", id="not our index"),
         pytest.param("[mqtt]\nport = 99999", "x:2: mqtt.port: given 99999", id="a port there is not"),
         pytest.param('[mqtt]\nenabled = "yes"', 'x:2: mqtt.enabled: given "yes"', id="a text for a truth"),
         pytest.param('[mqtt]\nnode = "My Host"', "x:2: mqtt.node: given", id="a node name with a space"),

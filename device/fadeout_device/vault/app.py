@@ -23,7 +23,7 @@ from fadeout_device.vault.durable import storage_errors
 from fadeout_device.vault.errors import SyncError
 from fadeout_device.vault.privacy import Around, Privacy, boot_id, local_minute
 from fadeout_device.vault.reporter_arrow import ReporterArrow
-from fadeout_device.vault.roots.file import FileRootStore
+from fadeout_device.vault.root_home import settle
 from fadeout_device.vault.service import Service
 from fadeout_device.vault.store import Store, lock
 
@@ -111,8 +111,7 @@ class _Vault:
         self.clock: Clock = SystemClock()
         if settings.replay_start_s is not None:
             self.clock = ReplayClock(settings.replay_start_s if before is None else before.now_s)
-        with storage_errors(settings.state):
-            roots = FileRootStore(settings.state)
+        roots = settle(settings.state, config.vault, is_replay=self._is_replay)
         self.store = Store(settings.state, roots, config.policy, config.sweep_s, self.clock)
         self.service = Service(self.store, self.clock, confinement, config.sweep_s)
         if self._is_replay:

@@ -41,6 +41,19 @@ def write_new(path: Path, data: bytes) -> None:
         os.close(descriptor)
 
 
+def replace(path: Path, data: bytes) -> None:
+    """Make a small file hold these bytes, durably; a power failure leaves the old or the new ones.
+
+    Raises:
+        OSError: it could not be written; the old file stands.
+        SyncError: it may not be on the disk.
+    """
+    new = path.with_name(f"{path.name}.new")
+    write_new(new, data)
+    new.replace(path)
+    sync_folder(path.parent)
+
+
 def sync(descriptor: int) -> None:
     """Wait until the file's data is on the disk.
 

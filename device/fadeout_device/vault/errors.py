@@ -52,6 +52,12 @@ class KeysLostError(FadeoutError):
     exit_code = os.EX_DATAERR
 
 
+class RootStoreError(FadeoutError):
+    """The root store is not there, or cannot be used as it is configured."""
+
+    exit_code = os.EX_CONFIG
+
+
 class SyncError(Exception):
     """The kernel could not say that data reached the disk.
 

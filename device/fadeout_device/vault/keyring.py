@@ -288,8 +288,17 @@ class Keyring:
         return False
 
     def _refuse_if_lost(self, stores: Iterable[RootStore]) -> None:
-        slots = [store.read(slot) for store in stores for slot in range(SLOTS)]
-        if (self._folder / _MARKER).exists() and "wiped" not in map(rootslot.parse, slots):
+        found = [rootslot.parse(store.read(slot)) for store in stores for slot in range(SLOTS)]
+        if "wiped" in found:
+            return
+        if not (self._folder / _MARKER).exists():
+            # A chip has one root at a time. To plant here would destroy all that another folder holds.
+            if any(isinstance(each, Root) for each in found):
+                raise KeysLostError(
+                    f"the root store {self.roots.name} holds a root that opens nothing in {self._folder}",
+                    "use the state folder that belongs to it, or another place for the root under [vault]",
+                )
+        else:
             raise KeysLostError(
                 f"the keys in {self._folder} are lost: no root slot opens the keyring",
                 "nobody can read what was sealed there; move the folder away to start with an empty one",
