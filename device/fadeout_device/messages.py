@@ -19,6 +19,10 @@ Outcome = Literal["served", "failed", "false_wake"]
 Kind = Literal["audio", "words", "action"]
 Reason = Literal["expired", "user", "update", "size", "panic", "recovered"]
 """Why an item is erased. `recovered`: it was cut off while it was sealed, or the index was lost."""
+Purpose = Literal["show", "play", "event", "export", "erase_since"]
+"""What an item is opened for."""
+Visitor = Literal["person", "reporter"]
+"""For whom an item is opened: somebody at the device, or the reporter, which tells subscribers."""
 
 # In these patterns `$` alone would let a line feed follow.
 WakeWordId = Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,40}$(?!\n)")]
@@ -153,6 +157,13 @@ class Reset(Message, frozen=True):
     """Erase everything at once, and forget all that was ever stored: for another owner."""
 
 
+class GetLedger(Message, tag="ledger", frozen=True):
+    """Ask for the ledger, with a signed statement of which entries there are."""
+
+    nonce: Annotated[str, Meta(pattern=r"^([0-9a-f]{2}){0,32}$(?!\n)")] = ""
+    """Of the asker's choice: whoever finds it in the statement knows that it is no old one."""
+
+
 class Status(Message, frozen=True):
     """Ask how the vault is."""
 
@@ -189,7 +200,18 @@ class Watch(Message, frozen=True):
 
 
 Command = (
-    ListRecordings | Show | Play | Erase | Reset | Status | GetPolicy | Explain | Guest | DebugCapture | Watch
+    ListRecordings
+    | Show
+    | Play
+    | Erase
+    | Reset
+    | GetLedger
+    | Status
+    | GetPolicy
+    | Explain
+    | Guest
+    | DebugCapture
+    | Watch
 )
 
 
@@ -203,7 +225,7 @@ def needs_presence(command: Command) -> bool:
         return command.is_on is False
     if isinstance(command, DebugCapture):
         return command.is_on is True
-    return isinstance(command, Show | Play | Watch | ListRecordings | Explain)
+    return isinstance(command, Show | Play | Watch | ListRecordings | GetLedger | Explain)
 
 
 # ---- vault -> the fadeout command
@@ -253,6 +275,8 @@ class Erased(Message, frozen=True):
     items: int
     left: str = ""
     """What could not be tidied up yet, in words: the keys are gone all the same."""
+    receipts: tuple[int, ...] = ()
+    """The numbers of the ledger's entries that say so."""
 
 
 class ItemReason(Part, frozen=True):
@@ -336,11 +360,22 @@ class StatusReport(Message, tag="status_report", frozen=True):
     """`ok`, or the reason why the last sweep failed."""
     time_s: float
     """What the vault believes the time to be; Unix seconds, UTC."""
+    ledger_entries: int
+    ledger_key: str
+    """The public key that signs the ledger, 64 hex digits."""
     root_store: str
     root_protects: str
     root_does_not: str
     network: str
     memory: str
+
+
+class LedgerReport(Message, tag="ledger_report", frozen=True):
+    """The answer to `GetLedger`; the payload is the export: lines of JSON, as docs/format.md has them."""
+
+    entries: int
+    public_key: str
+    """64 hex digits."""
 
 
 class PolicyReport(Message, tag="policy_report", frozen=True):
@@ -381,5 +416,14 @@ class Failure(Message, omit_defaults=True, frozen=True):
 
 
 Answer = (
-    Recordings | Opened | Erased | StatusReport | PolicyReport | Explanation | Modes | Happening | Failure
+    Recordings
+    | Opened
+    | LedgerReport
+    | Erased
+    | StatusReport
+    | PolicyReport
+    | Explanation
+    | Modes
+    | Happening
+    | Failure
 )

@@ -62,6 +62,10 @@ def status(arguments: argparse.Namespace) -> int:
         ["reporter", answer.reporter],
         ["broker", answer.broker],
         ["unsent events", str(answer.unsent_events)],
+        [
+            "ledger",
+            f"{shown.count(answer.ledger_entries, 'entry', 'entries')}, key {answer.ledger_key[:16]}",
+        ],
         ["root store", f"{answer.root_store}: protects against {answer.root_protects}"],
         ["", f"does not protect against {answer.root_does_not}"],
         ["network", f"{answer.network} in the ear and the vault"],

@@ -35,9 +35,9 @@ def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     Console(highlight=False).print(table)
 
 
-def count(number: int, thing: str) -> str:
-    """Return a number of things: `1 key`, `2 keys`."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+def count(number: int, thing: str, things: str | None = None) -> str:
+    """Return a number of things: `1 key`, `2 keys`; or, with another plural, `2 entries`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {things or thing + 's'}"
 
 
 def clock_time(at_s: float) -> str:

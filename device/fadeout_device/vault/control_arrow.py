@@ -47,6 +47,8 @@ def serve(connection: Connection, service: Service) -> None:
 def _answer(command: messages.Command, desk: Desk) -> tuple[messages.Answer, bytes]:
     if isinstance(command, messages.Play):
         return desk.play(command.recording)
+    if isinstance(command, messages.GetLedger):
+        return desk.ledger(command)
     return _ANSWERS[type(command)](desk, command), b""
 
 

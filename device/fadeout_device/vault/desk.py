@@ -15,7 +15,9 @@ from fadeout_device.errors import UsageError
 from fadeout_device.messages import (
     Erase,
     Erased,
+    GetLedger,
     ItemRow,
+    LedgerReport,
     Opened,
     PolicyReport,
     RecordingRow,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from fadeout_device.messages import DebugCapture, Explanation, Guest, Modes
     from fadeout_device.vault.index import Item
+    from fadeout_device.vault.ledger import Signed
     from fadeout_device.vault.service import Service
 
 
@@ -69,8 +72,18 @@ class Desk:
                 raise NoSuchRecordingError(
                     f"no audio of recording {name} is held", "fadeout list shows what is kept of it"
                 )
-            content = self._service.store.content(audio[0])
-            return self.show(name), content
+            metadata, content = self._service.store.whole(audio[0])
+            row = _rows(self._service.store.find(name))[0]
+            return Opened(row, *msgspec.structs.astuple(metadata)), content
+
+    def ledger(self, command: GetLedger) -> tuple[LedgerReport, bytes]:
+        """Return the ledger as lines of JSON: docs/format.md, "Export of the ledger"."""
+        with self._service.lock:
+            book = self._service.store.ledger
+            head = book.head(self._service.clock.now(), command.nonce)
+            entries = book.entries()
+            lines = [_ledger_line("head", head), *(_ledger_line("body", entry) for entry in entries)]
+            return LedgerReport(len(entries), book.public_key), b"".join(lines)
 
     def erase(self, command: Erase) -> Erased:
         """Erase what the command names; the answer comes after the deletion point.
@@ -89,15 +102,19 @@ class Desk:
         if command.now and not command.everything:
             raise UsageError("--now erases everything, so it needs --all", "fadeout erase --all --now")
         with self._service.lock:
+            ledger = self._service.store.ledger
+            before = ledger.last_seq()
             if command.now:
-                return self._erased_at_once(self._service.panic)
-            if command.everything:
+                answer = self._erased_at_once(self._service.panic)
+            elif command.everything:
                 held = _rows(self._service.store.index.live())
                 erased = self._service.erase_everything()
-                return Erased(tuple(row.recording for row in held), len(erased))
-            items = self._named(command)
-            self._service.erase_items(items)
-            return Erased(tuple(row.recording for row in _rows(items)), len(items))
+                answer = Erased(tuple(row.recording for row in held), len(erased))
+            else:
+                items = self._named(command)
+                self._service.erase_items(items)
+                answer = Erased(tuple(row.recording for row in _rows(items)), len(items))
+            return msgspec.structs.replace(answer, receipts=ledger.receipts_after(before))
 
     def reset(self) -> Erased:
         """Make the device as new: every key erased at once, then everything that was ever stored.
@@ -167,12 +184,18 @@ class Desk:
                 last_sweep_s=self._service.last_sweep_s,
                 last_sweep=self._service.last_sweep,
                 time_s=self._service.clock.now(),
+                ledger_entries=self._service.store.ledger.count(),
+                ledger_key=self._service.store.ledger.public_key,
                 root_store=self._service.store.roots.name,
                 root_protects=self._service.store.roots.protects,
                 root_does_not=self._service.store.roots.does_not,
                 network=self._service.confinement.network,
                 memory=self._service.confinement.memory,
             )
+
+
+def _ledger_line(name: str, signed: Signed) -> bytes:
+    return msgspec.json.encode({name: signed.body.decode(), "signature": signed.signature.hex()}) + b"\n"
 
 
 def _rows(items: Iterable[Item]) -> list[RecordingRow]:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from fadeout_device.vault.clock import Clock
     from fadeout_device.vault.index import Index, Item
     from fadeout_device.vault.keyring import Keyring
+    from fadeout_device.vault.ledger_book import LedgerBook
     from fadeout_device.vault.outbox import Outbox
     from fadeout_device.vault.reserve import Reserve
     from fadeout_device.vault.sealed_files import SealedFiles
@@ -55,13 +56,14 @@ class Parts(NamedTuple):
     outbox: Outbox
     files: SealedFiles
     reserve: Reserve
+    ledger: LedgerBook
 
 
 class Eraser:
     """Erases items of one state folder."""
 
     def __init__(self, parts: Parts, clock: Clock) -> None:
-        self._keyring, self._index, self._outbox, self._files, self._reserve = parts
+        self._keyring, self._index, self._outbox, self._files, self._reserve, self._ledger = parts
         self._clock = clock
         self._events_to_withdraw: list[tuple[Item, bytes]] = []
 
@@ -110,7 +112,12 @@ class Eraser:
         # The keys are gone. What follows is tidiness; where there is no room for it, the next sweep does it.
         self._files.unlink(items)
         with contextlib.suppress(IndexFullError), self._index.transaction():
-            self._index.remove([item.id for item in items])
+            self._remove_rows(items)
+
+    def _remove_rows(self, items: Sequence[Item]) -> None:
+        """Remove the rows of what was erased, and write the receipt: both or neither."""
+        self._index.remove([item.id for item in items])
+        self._ledger.erased(items, self._keyring.generation, self._keyring.roots.name, self._clock.now())
 
     # ---- what is erased, and why
 
@@ -163,11 +170,12 @@ class Eraser:
                 self._outbox.remove_actions(items)
                 for item, event_id in withdrawals:
                     self._outbox.add_withdrawal(item, event_id)
-                self._index.remove([item.id for item in items])
+                self._remove_rows([item._replace(reason="panic") for item in items])
             self._files.unlink(items)
             self._keyring.replant()
             with self._index.transaction():
                 self._index.set_meta("planting", self._keyring.planting)
+                self._ledger.rekey(self._keyring.signing_seed, self._clock.now())
 
         try:
             self._making_room(items, finish)
@@ -189,6 +197,7 @@ class Eraser:
             with self._index.transaction():
                 self._index.set_meta("clock_floor_s", str(now))
                 self._index.forget_deliveries(now - _DELIVERY_MEMORY_S)
+                self._ledger.expire(now)
                 self._outbox.remove_ended(now)
         except IndexFullError as err:
             log.warning("the time of this sweep is not stored: %s", err)
@@ -224,6 +233,11 @@ class Eraser:
     def overdue(self) -> int:
         """Return how many items should be gone and are not."""
         return self._index.count_due(self._clock.now())
+
+    def note_failure(self, err: EraseError) -> None:
+        """Write into the ledger that an erasure could not be completed, as far as anything can be written."""
+        with contextlib.suppress(StorageError), self._index.transaction():
+            self._ledger.failed(err.__cause__ or err, self.overdue(), self._clock.now())
 
     def are_gone(self, items: Iterable[Item]) -> bool:
         """Say whether the keys of all these items are gone for good."""

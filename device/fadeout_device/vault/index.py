@@ -68,6 +68,17 @@ _TABLES: dict[str, dict[str, Any]] = {
         "columns": {"seq": int, "what": str, "item": str, "event_id": str, "ends_at_s": int},
         "pk": "seq",
     },
+    "ledger": {
+        "columns": {
+            "seq": int,
+            "what": str,
+            "body": bytes,
+            "signature": bytes,
+            "public_key": str,
+            "ends_at_s": int,
+        },
+        "pk": "seq",
+    },
     "meta": {"columns": {"key": str, "value": str}, "pk": "key"},
 }
 

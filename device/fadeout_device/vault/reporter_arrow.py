@@ -235,7 +235,7 @@ class ReporterArrow:
             return None
         (item,) = found
         try:
-            event_id, metadata = store.event_id(item), store.metadata(item)
+            event_id, metadata = store.event_id(item), store.metadata(item, "event", "reporter")
         except KeyErasedError:
             return None
         except (FadeoutError, StorageError) as err:

@@ -230,6 +230,7 @@ class Service:
     def _sweep_failed(self, err: EraseError) -> None:
         log.error("%s", err)
         self._last_sweep = str(err)
+        self.store.eraser.note_failure(err)
         self.tell("erase_failed", reason=str(err))
 
     # ---- erasing on request

@@ -26,8 +26,9 @@ from fadeout_device.vault.due import end_date
 from fadeout_device.vault.durable import next_step, reason, storage_errors
 from fadeout_device.vault.erasure import Eraser, Parts
 from fadeout_device.vault.errors import FormatError, KeyErasedError, NoSuchRecordingError, SealError
-from fadeout_device.vault.index import Index, Item
+from fadeout_device.vault.index import Index, IndexFullError, Item
 from fadeout_device.vault.keyring import Keyring
+from fadeout_device.vault.ledger_book import LedgerBook
 from fadeout_device.vault.outbox import Outbox
 from fadeout_device.vault.recovery import obey_shorter_policy, reconcile
 from fadeout_device.vault.reserve import Reserve
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from fadeout_device.messages import Kind, Outcome, Utterance
+    from fadeout_device.messages import Kind, Outcome, Purpose, Utterance, Visitor
     from fadeout_device.policy import Policy
     from fadeout_device.vault.clock import Clock
     from fadeout_device.vault.index import Mark
@@ -78,12 +79,14 @@ class Store:
             self.files = SealedFiles(folder / "items", self.keyring)
         self.index = Index(folder / "index.db")
         self.outbox = Outbox(self.index)
-        reserve = Reserve(folder / "reserve")
-        parts = Parts(self.keyring, self.index, self.outbox, self.files, reserve)
+        self._reserve = Reserve(folder / "reserve")
+        self.ledger = LedgerBook(self.index, self.keyring.signing_seed, policy.ledger_s)
+        parts = Parts(self.keyring, self.index, self.outbox, self.files, self._reserve, self.ledger)
         self.eraser = Eraser(parts, clock)
         self._clock.raise_floor(float(self.index.get_meta("clock_floor_s") or 0))
         with self.index.transaction(), storage_errors(self.files.folder):
             reconcile(self.index, self.keyring, self.files)
+            self.ledger.begin(clock.now())
             obey_shorter_policy(self.index, policy)
 
     def close(self) -> None:
@@ -202,35 +205,60 @@ class Store:
         with self.index.transaction():
             self.index.set_meta("version", version)
             reconcile(self.index, self.keyring, self.files)
+            self.ledger.begin(self._clock.now())
 
     # ---- opening
 
-    def metadata(self, item: Item) -> Metadata:
+    def metadata(self, item: Item, purpose: Purpose = "show", by: Visitor = "person") -> Metadata:
         """Open an item's metadata.
 
         Raises:
             KeyErasedError: it is not live, its end date has come, or its key is gone.
-            FormatError, AuthenticationError, StorageError: its file was changed or cannot be read.
+            FormatError, AuthenticationError, StorageError: its file was changed or cannot be read, or
+                the ledger cannot be written: then nothing is opened.
         """
-        leaf_key, data = self._read(item)
+        return self._metadata(item, self._open([item], purpose, by)[0])
+
+    def content(self, item: Item, purpose: Purpose = "play", by: Visitor = "person") -> bytes:
+        """Open an item's content; raises as `metadata`."""
+        return self.whole(item, purpose, by)[1]
+
+    def whole(self, item: Item, purpose: Purpose = "play", by: Visitor = "person") -> tuple[Metadata, bytes]:
+        """Open an item's metadata and content; raises as `metadata`."""
+        (sealed,) = self._open([item], purpose, by)
+        return self._metadata(item, sealed), container.open_item(*sealed).content
+
+    def _open(self, items: Sequence[Item], purpose: Purpose, by: Visitor) -> list[Sealed]:
+        """Let items be opened, and write so before their first byte is handed over (P8). The only gate."""
+        for item in items:
+            self._refuse_what_may_not_be_opened(item)
+        sealed = [self.files.read(item) for item in items]
+        self._note_opening(items, purpose, by)
+        return sealed
+
+    def _note_opening(self, items: Sequence[Item], purpose: Purpose, by: Visitor) -> None:
+        def note() -> None:
+            with self.index.transaction():
+                self.ledger.opened(by, purpose, items, self._clock.now())
+
         try:
-            return msgspec.json.decode(container.open_metadata(leaf_key, data), type=Metadata)
+            note()
+        except IndexFullError:
+            # A full disk must not keep people from what is theirs; without the entry it would.
+            self._reserve.give_up()
+            note()
+
+    @staticmethod
+    def _metadata(item: Item, sealed: Sealed) -> Metadata:
+        try:
+            return msgspec.json.decode(container.open_metadata(*sealed), type=Metadata)
         except msgspec.DecodeError as err:
             raise FormatError(f"item {item.id} has metadata of another version") from err
-
-    def content(self, item: Item) -> bytes:
-        """Open an item's content; raises as `metadata`."""
-        leaf_key, data = self._read(item)
-        return container.open_item(leaf_key, data).content
 
     def event_id(self, item: Item) -> str:
         """Return the id under which an action item is reported; raises as `metadata`."""
         self._refuse_what_may_not_be_opened(item)
         return self.files.event_id(item)
-
-    def _read(self, item: Item) -> Sealed:
-        self._refuse_what_may_not_be_opened(item)
-        return self.files.read(item)
 
     def _refuse_what_may_not_be_opened(self, item: Item) -> None:
         if item.state != "live" or item.ends_at_s <= self._clock.now():
@@ -258,12 +286,16 @@ class Store:
 
         An item whose envelope cannot be opened counts: ambiguous erasures erase more, not less.
         """
+        # Of the others, even without rounding, the capture lies before.
+        candidates = [
+            item for item in self.index.live() if item.ends_at_s - item.period_s + self._sweep_s >= since_s
+        ]
+        if candidates:
+            self._note_opening(candidates, "erase_since", "person")
         recordings = set()
-        for item in self.index.live():
-            if item.ends_at_s - item.period_s + self._sweep_s < since_s:
-                continue  # even without rounding, its capture lies before
+        for item in candidates:
             try:
-                captured_at_s = self.metadata(item).captured_at_s
+                captured_at_s = self._metadata(item, self.files.read(item)).captured_at_s
             except FadeoutError:
                 captured_at_s = since_s
             if captured_at_s >= since_s:
