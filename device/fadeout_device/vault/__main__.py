@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -29,13 +30,19 @@ def main() -> int:
         parser.add_argument("--config", type=Path, help="the configuration file; none for the defaults")
         parser.add_argument("--replay-clock", type=float, metavar="UNIX_S", help="let the audio be the clock")
         parser.add_argument("--mqtt", metavar="HOST:PORT", help="this broker, not the configuration's")
+        words = "move the root to the store that the configuration names, and stop"
+        parser.add_argument("--migrate-root", action="store_true", help=words)
         parser.add_argument(_HANDOVER, type=int, help=argparse.SUPPRESS)
         arguments = parser.parse_args()
         loaded = config.load(arguments.config)
         if arguments.mqtt is not None:
             loaded = config.with_broker(loaded, arguments.mqtt)
         settings = app.Settings(arguments.state, loaded, arguments.replay_clock, arguments.handover)
-        app.run(settings, confinement)
+        if arguments.migrate_root:
+            moved = app.move_root(settings)
+            print(json.dumps({"from": moved.source, "to": moved.target}))  # noqa: T201 - for `fadeout root`
+        else:
+            app.run(settings, confinement)
     except FadeoutError as err:
         print(*err.lines(), sep="\n", file=sys.stderr)  # noqa: T201 - this is a command
         return err.exit_code

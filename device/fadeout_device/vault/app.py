@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from fadeout_device.vault import control_arrow, ear_arrow, handover
 from fadeout_device.vault.clock import ReplayClock, SystemClock
 from fadeout_device.vault.doors import Doors
-from fadeout_device.vault.durable import storage_errors
-from fadeout_device.vault.errors import SyncError
+from fadeout_device.vault.durable import reason, storage_errors
+from fadeout_device.vault.errors import EraseError, SyncError
 from fadeout_device.vault.privacy import Around, Privacy, boot_id, local_minute
 from fadeout_device.vault.reporter_arrow import ReporterArrow
-from fadeout_device.vault.root_home import settle
+from fadeout_device.vault.root_home import Move, migrate, settle
 from fadeout_device.vault.service import Service
 from fadeout_device.vault.store import Store, lock
 
@@ -84,6 +84,23 @@ def run(settings: Settings, confinement: Confinement) -> None:
         signals.wake.clear()
     with vault.service.lock:
         vault.store.close()
+
+
+def move_root(settings: Settings) -> Move:
+    """Move the root to the store that the configuration names, and stop.
+
+    Raises:
+        FadeoutError: it is where it was, or on its way; the next start or another attempt goes on.
+    """
+    os.umask(0o077)
+    lock(settings.state)
+    try:
+        return migrate(settings.state, settings.config.vault)
+    except (OSError, SyncError) as err:
+        raise EraseError(
+            f"the root of all keys is not moved yet: {reason(err)}",
+            "run it again: it goes on by itself",
+        ) from err
 
 
 class Signals:

@@ -42,6 +42,20 @@ class RootStore(Protocol):
         """Overwrite the slot with random bytes, durably; read it back."""
 
 
+def worth(name: RootStoreName) -> tuple[str, str]:
+    """Return what an erasure in a store protects against, and what not, without opening it."""
+    from fadeout_device.vault.roots.file import FileRootStore  # noqa: PLC0415 - as in `open_store`
+    from fadeout_device.vault.roots.nvmem import NvmemRootStore  # noqa: PLC0415
+    from fadeout_device.vault.roots.tpm import TpmRootStore  # noqa: PLC0415
+
+    stores: dict[str, type[FileRootStore | NvmemRootStore | TpmRootStore]] = {
+        "file": FileRootStore,
+        "nvmem": NvmemRootStore,
+        "tpm": TpmRootStore,
+    }
+    return stores[name].protects, stores[name].does_not
+
+
 def open_store(settings: VaultSettings, state: Path, name: RootStoreName | None = None) -> RootStore:
     """Open a root store.
 
