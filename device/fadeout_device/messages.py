@@ -141,14 +141,19 @@ class Play(Message, frozen=True):
     recording: Line
 
 
-class Erase(Message, frozen=True):
-    """Erase recordings, by exactly one of the four ways to name them."""
+class Naming(Message, frozen=True):
+    """Names recordings, by exactly one of the four ways."""
 
     recordings: tuple[Line, ...] = ()
     last: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
     since_s: Annotated[float, Meta(gt=0)] | None = None
     """Everything captured within so many seconds before now."""
     everything: bool = False
+
+
+class Erase(Naming, frozen=True):
+    """Erase recordings."""
+
     now: bool = False
     """With `everything`: the root store first, whatever the state of the disk."""
 
@@ -162,6 +167,38 @@ class GetLedger(Message, tag="ledger", frozen=True):
 
     nonce: Annotated[str, Meta(pattern=r"^([0-9a-f]{2}){0,32}$(?!\n)")] = ""
     """Of the asker's choice: whoever finds it in the statement knows that it is no old one."""
+
+
+class Export(Naming, frozen=True, kw_only=True):
+    """Ask for recordings, encrypted to a recipient: an `ExportBegins`, `ExportPart`s, an `ExportEnds`."""
+
+    to: Line
+    """The recipient's name."""
+
+
+class ListRecipients(Message, tag="recipients", frozen=True):
+    """Ask who may be exported to."""
+
+
+class AddRecipient(Message, tag="add_recipient", frozen=True):
+    """Enrol somebody, unconfirmed."""
+
+    name: Line
+    key: Line
+    """An age public key."""
+
+
+class ConfirmRecipient(Message, tag="confirm_recipient", frozen=True):
+    """Say that somebody at the device has read a recipient's fingerprint."""
+
+    name: Line
+    fingerprint: Line
+
+
+class RemoveRecipient(Message, tag="remove_recipient", frozen=True):
+    """Export to somebody no more."""
+
+    name: Line
 
 
 class Status(Message, frozen=True):
@@ -200,32 +237,24 @@ class Watch(Message, frozen=True):
 
 
 Command = (
-    ListRecordings
-    | Show
-    | Play
-    | Erase
-    | Reset
-    | GetLedger
-    | Status
-    | GetPolicy
-    | Explain
-    | Guest
-    | DebugCapture
-    | Watch
-)
+    ListRecordings | Show | Play | Erase | Reset | GetLedger | Export
+    | ListRecipients | AddRecipient | ConfirmRecipient | RemoveRecipient
+    | Status | GetPolicy | Explain | Guest | DebugCapture | Watch
+)  # fmt: skip
 
 
 def needs_presence(command: Command) -> bool:
     """Say whether a command may only come from somebody at the device (P7).
 
-    Whatever comes from afar can only mute, shorten or erase: reading, storing again, and
-    storing more are not among these. Who asks over the control socket is at the device.
+    Whatever comes from afar can only mute, shorten or erase: reading, exporting, enrolling those
+    who are exported to, storing again, and storing more are not among these; nor is what this
+    function does not know. Who asks over the control socket is at the device.
     """
     if isinstance(command, Guest):
         return command.is_on is False
     if isinstance(command, DebugCapture):
         return command.is_on is True
-    return isinstance(command, Show | Play | Watch | ListRecordings | GetLedger | Explain)
+    return not isinstance(command, Erase | Status | GetPolicy)
 
 
 # ---- vault -> the fadeout command
@@ -330,6 +359,46 @@ class Modes(Message, frozen=True):
     """None: debug capture is off."""
 
 
+class ExportBegins(Message, tag="export_begins", frozen=True):
+    """The first answer to `Export`: nothing is opened yet."""
+
+    recordings: int
+    most_bytes: int
+    """The age file is not larger."""
+    recipient: str
+    fingerprint: str
+
+
+class ExportPart(Message, tag="export_part", frozen=True):
+    """The next bytes of the age file, as payload."""
+
+    opened: int
+    """So many of the recordings were opened until now."""
+
+
+class ExportEnds(Message, tag="export_ends", frozen=True):
+    """The age file is complete, and nothing of it was erased meanwhile."""
+
+    recordings: tuple[str, ...]
+    size_bytes: int
+
+
+class RecipientRow(Part, frozen=True):
+    """Somebody who may be exported to, or will be when it is confirmed."""
+
+    name: str
+    key: str
+    fingerprint: str
+    """32 hexadecimal digits."""
+    is_confirmed: bool
+
+
+class Recipients(Message, tag="recipient_list", frozen=True):
+    """The answer to whatever is asked about recipients: those it is about."""
+
+    recipients: tuple[RecipientRow, ...]
+
+
 class StatusReport(Message, tag="status_report", frozen=True):
     """The answer to `Status`."""
 
@@ -416,14 +485,6 @@ class Failure(Message, omit_defaults=True, frozen=True):
 
 
 Answer = (
-    Recordings
-    | Opened
-    | LedgerReport
-    | Erased
-    | StatusReport
-    | PolicyReport
-    | Explanation
-    | Modes
-    | Happening
-    | Failure
-)
+    Recordings | Opened | LedgerReport | Erased | ExportBegins | ExportPart | ExportEnds | Recipients
+    | StatusReport | PolicyReport | Explanation | Modes | Happening | Failure
+)  # fmt: skip

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from fadeout_device import messages
 from fadeout_device.cli import shown
+from fadeout_device.cli.naming import add_naming, complete_recordings, since_s
 from fadeout_device.cli.vault_client import ask
-from fadeout_device.errors import FadeoutError, StorageError, UnavailableError, UsageError
-from fadeout_device.policy import PolicyError, parse_period
+from fadeout_device.errors import StorageError, UnavailableError
 
 if TYPE_CHECKING:
     import argparse
@@ -40,11 +40,7 @@ def add_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
         help="erase recordings: their keys are destroyed before the command returns",
         description="Name what to erase in one way. What is erased cannot be had back by anyone.",
     )
-    named = verb.add_argument("recordings", nargs="*", metavar="ID", help="ids, or the starts of them")
-    named.completer = _complete
-    verb.add_argument("--last", type=int, metavar="N", help="the newest N recordings")
-    verb.add_argument("--since", metavar="PERIOD", help="everything captured in the last 90s, 15m, 1h, 7d …")
-    verb.add_argument("--all", action="store_true", dest="everything", help="everything")
+    add_naming(verb)
     verb.add_argument(
         "--now", action="store_true",
         help="with --all: at once and without asking; the root of all keys first, whatever the disk is like",
@@ -65,16 +61,7 @@ def add_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
 def add_recording(verb: argparse.ArgumentParser) -> None:
     """Take the id of one recording."""
     named = verb.add_argument("recording", metavar="ID", help="its id, or the start of it")
-    named.completer = _complete  # type: ignore[attr-defined]  # how argcomplete is told
-
-
-def _complete(prefix: str, parsed_args: argparse.Namespace, **_options: object) -> list[str]:
-    """Return the ids that a shell may complete `prefix` to; none if no fadeout answers."""
-    try:
-        answer, _ = ask(parsed_args, messages.ListRecordings(), messages.Recordings)
-    except FadeoutError:
-        return []
-    return [row.recording for row in answer.recordings if row.recording.startswith(prefix)]
+    named.completer = complete_recordings  # type: ignore[attr-defined]  # how argcomplete is told
 
 
 def list_recordings(arguments: argparse.Namespace) -> int:
@@ -153,14 +140,7 @@ def play(arguments: argparse.Namespace) -> int:
 
 def erase(arguments: argparse.Namespace) -> int:
     """Erase recordings."""
-    since_s = None
-    if arguments.since is not None:
-        try:
-            since_s = float(parse_period(arguments.since).seconds)
-        except PolicyError as err:
-            raise UsageError(f"--since: {err}", 'allowed: a period like "90s", "15m", "1h", "7d"') from err
-    if arguments.last is not None and arguments.last < 1:
-        raise UsageError(f"--last: given {arguments.last}", "allowed: 1 or more")
+    captured_within_s = since_s(arguments)
     if (
         arguments.everything
         and not arguments.now
@@ -168,7 +148,7 @@ def erase(arguments: argparse.Namespace) -> int:
     ):
         return 1
     command = messages.Erase(
-        tuple(arguments.recordings), arguments.last, since_s, arguments.everything, arguments.now
+        tuple(arguments.recordings), arguments.last, captured_within_s, arguments.everything, arguments.now
     )
     answer, _ = ask(arguments, command, messages.Erased)
     return _report(arguments, answer)

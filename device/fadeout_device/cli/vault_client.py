@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -41,6 +41,31 @@ def ask(arguments: argparse.Namespace, command: messages.Command, kind: type[T])
         return _receive(connection, kind)
     finally:
         connection.close()
+
+
+def export_parts(
+    state: Path, command: messages.Export
+) -> Iterator[tuple[messages.ExportBegins | messages.ExportPart | messages.ExportEnds, bytes]]:
+    """Yield the messages of an export and their payloads, as they come, until the vault has no more.
+
+    Raises:
+        UnavailableError: no fadeout runs on this state folder.
+        RefusedError: the vault says no, or broke the export off.
+        WireError: it went away in the middle of a message.
+    """
+    connection = connect(state, ANSWER_TIMEOUT_S)
+    try:
+        connection.send(command)
+        kind: Any = messages.ExportBegins
+        while kind is not None:
+            answer, payload = _receive(connection, kind)
+            yield answer, payload
+            kind = None if isinstance(answer, messages.ExportEnds) else _AFTER_THE_BEGINNING
+    finally:
+        connection.close()
+
+
+_AFTER_THE_BEGINNING = messages.ExportPart | messages.ExportEnds
 
 
 def watch(state: Path) -> Iterator[messages.StatusReport | messages.Happening]:

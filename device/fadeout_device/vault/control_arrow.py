@@ -1,4 +1,4 @@
-"""The arrow from the `fadeout` command: one command, one answer, or a stream of happenings."""
+"""The arrow from the `fadeout` command: one command, one answer; or a stream of happenings, or an export."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 from fadeout_device import messages
 from fadeout_device.errors import FadeoutError, WireError
 from fadeout_device.vault.desk import Desk
+from fadeout_device.vault.export import PATIENCE_S, Export
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fadeout_device.vault.export import Chosen
     from fadeout_device.vault.service import Service
     from fadeout_device.wire import Connection
 
@@ -36,6 +38,9 @@ def serve(connection: Connection, service: Service) -> None:
             if isinstance(command, messages.Watch):
                 _stream(connection, service)
                 return
+            if isinstance(command, messages.Export):
+                _export(connection, service, desk.export(command))
+                continue
             answer, payload = _answer(command, desk)
         except WireError:
             raise
@@ -56,6 +61,16 @@ _ANSWERS: dict[type, Callable[[Desk, Any], messages.Answer]] = {
     messages.ListRecordings: lambda desk, _: desk.recordings(),
     messages.Show: lambda desk, command: desk.show(command.recording),
     messages.Erase: lambda desk, command: desk.erase(command),
+    messages.ListRecipients: lambda desk, _: messages.Recipients(desk.recipients()),
+    messages.AddRecipient: lambda desk, command: messages.Recipients(
+        (desk.add_recipient(command.name, command.key),)
+    ),
+    messages.ConfirmRecipient: lambda desk, command: messages.Recipients(
+        (desk.confirm_recipient(command.name, command.fingerprint),)
+    ),
+    messages.RemoveRecipient: lambda desk, command: messages.Recipients(
+        (desk.remove_recipient(command.name),)
+    ),
     messages.Reset: lambda desk, _: desk.reset(),
     messages.Status: lambda desk, _: desk.status(),
     messages.GetPolicy: lambda desk, _: desk.policy(),
@@ -63,6 +78,21 @@ _ANSWERS: dict[type, Callable[[Desk, Any], messages.Answer]] = {
     messages.Guest: lambda desk, command: desk.guest(command),
     messages.DebugCapture: lambda desk, command: desk.debug_capture(command),
 }
+
+
+def _export(connection: Connection, service: Service, chosen: Chosen) -> None:
+    """Send an export as it is made; an error in the middle takes the place of the next part."""
+    recipient = chosen.recipient
+    connection.send(
+        messages.ExportBegins(len(chosen.rows), chosen.most_bytes, recipient.name, recipient.fingerprint)
+    )
+    export = Export(service, chosen)
+    connection.sock.settimeout(PATIENCE_S)
+    try:
+        export.write(lambda data: connection.send(messages.ExportPart(export.opened), data))
+    finally:
+        connection.sock.settimeout(None)
+    connection.send(messages.ExportEnds(tuple(row.recording for row in chosen.rows), export.size_bytes))
 
 
 def _stream(connection: Connection, service: Service) -> None:

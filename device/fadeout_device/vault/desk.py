@@ -15,11 +15,14 @@ from fadeout_device.errors import UsageError
 from fadeout_device.messages import (
     Erase,
     Erased,
+    Export,
     GetLedger,
     ItemRow,
     LedgerReport,
+    Naming,
     Opened,
     PolicyReport,
+    RecipientRow,
     RecordingRow,
     Recordings,
     StatusReport,
@@ -29,14 +32,17 @@ from fadeout_device.vault import switches
 from fadeout_device.vault.envelope import warnings as envelope_warnings
 from fadeout_device.vault.errors import NoSuchRecordingError
 from fadeout_device.vault.explain import explain
+from fadeout_device.vault.export import Chosen
+from fadeout_device.vault.recipients import Recipients
 from fadeout_device.vault.service import EAR_AWAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from fadeout_device.messages import DebugCapture, Explanation, Guest, Modes
+    from fadeout_device.messages import DebugCapture, Explanation, Guest, Modes, Purpose
     from fadeout_device.vault.index import Item
     from fadeout_device.vault.ledger import Signed
+    from fadeout_device.vault.recipients import Recipient
     from fadeout_device.vault.service import Service
 
 
@@ -93,12 +99,7 @@ class Desk:
             NoSuchRecordingError: nothing of that name is held.
             EraseError: the keys may still exist; it will be tried again.
         """
-        ways = [bool(command.recordings), command.last is not None, command.since_s is not None]
-        if sum(ways) + command.everything != 1:
-            raise UsageError(
-                "name what to erase in one way: ids, --last, --since or --all",
-                "fadeout list shows the ids; fadeout erase --last 1 erases the newest",
-            )
+        _refuse_two_ways(command, "erase")
         if command.now and not command.everything:
             raise UsageError("--now erases everything, so it needs --all", "fadeout erase --all --now")
         with self._service.lock:
@@ -111,7 +112,7 @@ class Desk:
                 erased = self._service.erase_everything()
                 answer = Erased(tuple(row.recording for row in held), len(erased))
             else:
-                items = self._named(command)
+                items = self._named(command, "erase_since")
                 self._service.erase_items(items)
                 answer = Erased(tuple(row.recording for row in _rows(items)), len(items))
             return msgspec.structs.replace(answer, receipts=ledger.receipts_after(before))
@@ -131,12 +132,53 @@ class Desk:
         left = erase()
         return Erased(tuple(row.recording for row in held), count, left)
 
-    def _named(self, command: Erase) -> list[Item]:
+    def export(self, command: Export) -> Chosen:
+        """Choose what an export is to hold; opens no recording's content, and writes nothing.
+
+        Raises:
+            RecipientError: it may not be exported to. Asked first of all.
+            UsageError: it names nothing, in more than one way, or too much.
+            NoSuchRecordingError: nothing of that name is held.
+        """
+        with self._service.lock:
+            recipient = self._recipients().confirmed(command.to)
+            _refuse_two_ways(command, "export")
+            named = self._service.store.index.live() if command.everything else self._named(command, "export")
+            now = self._service.clock.now()
+            items = [item for item in named if item.ends_at_s > now]
+            return Chosen(recipient, items, _rows(items))
+
+    # ---- who may be exported to
+
+    def recipients(self) -> tuple[RecipientRow, ...]:
+        """Return everybody who is enrolled."""
+        with self._service.lock:
+            return tuple(_recipient_row(recipient) for recipient in self._recipients().all())
+
+    def add_recipient(self, name: str, key: str) -> RecipientRow:
+        """Enrol somebody, unconfirmed; raises as `Recipients.add`."""
+        with self._service.lock:
+            return _recipient_row(self._recipients().add(name, key))
+
+    def confirm_recipient(self, name: str, fingerprint: str) -> RecipientRow:
+        """Take note that a person has read the fingerprint; raises as `Recipients.confirm`."""
+        with self._service.lock:
+            return _recipient_row(self._recipients().confirm(name, fingerprint))
+
+    def remove_recipient(self, name: str) -> RecipientRow:
+        """Take somebody off the list; raises as `Recipients.remove`."""
+        with self._service.lock:
+            return _recipient_row(self._recipients().remove(name))
+
+    def _recipients(self) -> Recipients:
+        return Recipients(self._service.store.index)
+
+    def _named(self, command: Naming, purpose: Purpose) -> list[Item]:
         if command.recordings:
             found = {item.id: item for name in command.recordings for item in self._service.store.find(name)}
             return list(found.values())
         if command.since_s is not None:
-            return self._service.store.captured_since(self._service.clock.now() - command.since_s)
+            return self._service.store.captured_since(self._service.clock.now() - command.since_s, purpose)
         newest = [row.recording for row in self.recordings().recordings[: command.last]]
         return [item for item in self._service.store.index.live() if item.recording in newest]
 
@@ -196,6 +238,19 @@ class Desk:
 
 def _ledger_line(name: str, signed: Signed) -> bytes:
     return msgspec.json.encode({name: signed.body.decode(), "signature": signed.signature.hex()}) + b"\n"
+
+
+def _refuse_two_ways(command: Naming, verb: str) -> None:
+    ways = [bool(command.recordings), command.last is not None, command.since_s is not None]
+    if sum(ways) + command.everything != 1:
+        raise UsageError(
+            f"name what to {verb} in one way: ids, --last, --since or --all",
+            f"fadeout list shows the ids; --last 1 is the newest: fadeout {verb} --last 1",
+        )
+
+
+def _recipient_row(recipient: Recipient) -> RecipientRow:
+    return RecipientRow(recipient.name, recipient.key, recipient.fingerprint, recipient.is_confirmed)
 
 
 def _rows(items: Iterable[Item]) -> list[RecordingRow]:

@@ -5,7 +5,8 @@ action ever enters it: deleted rows stay in free pages, in the write-ahead log a
 the file system's blocks. What it does give away is written in docs/threat-model.md.
 
 The outbox lives in the same file, so that a change and the event it causes commit
-together; `outbox.py` reads and empties it.
+together; `outbox.py` reads and empties it. So does the list of those who may be
+exported to (`recipients.py`): public keys only.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ _TABLES: dict[str, dict[str, Any]] = {
         },
         "pk": "seq",
     },
+    "recipient": {"columns": {"name": str, "key": str, "is_confirmed": int}, "pk": "name"},
     "meta": {"columns": {"key": str, "value": str}, "pk": "key"},
 }
 

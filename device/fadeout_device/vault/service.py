@@ -345,5 +345,10 @@ class Service:
         for why, count in Counter(item.reason for item in erased).items():
             log.info("keys erased: items=%d reason=%s", count, why)
             self.tell("erased", items=count, reason=why, generation=self.store.keyring.generation)
-        self.wants_renewal = True
-        self.on_renewal()
+        self.renew()
+
+    def renew(self) -> None:
+        """Have the vault become a new process soon: this one's memory holds what nobody needs any more."""
+        with self.lock:
+            self.wants_renewal = True
+            self.on_renewal()

@@ -228,6 +228,17 @@ class Store:
         (sealed,) = self._open([item], purpose, by)
         return self._metadata(item, sealed), container.open_item(*sealed).content
 
+    def recording(
+        self, items: Sequence[Item], purpose: Purpose, by: Visitor = "person"
+    ) -> tuple[Metadata, dict[Kind, bytes]]:
+        """Open a recording's items together, and their metadata, which is the same; raises as `metadata`."""
+        opened = self._open(items, purpose, by)
+        contents = {
+            item.item_class.kind: container.open_item(*sealed).content
+            for item, sealed in zip(items, opened, strict=True)
+        }
+        return self._metadata(items[0], opened[0]), contents
+
     def _open(self, items: Sequence[Item], purpose: Purpose, by: Visitor) -> list[Sealed]:
         """Let items be opened, and write so before their first byte is handed over (P8). The only gate."""
         for item in items:
@@ -281,8 +292,8 @@ class Store:
             )
         return found
 
-    def captured_since(self, since_s: float) -> list[Item]:
-        """Return every live item of the recordings captured at this time or later.
+    def captured_since(self, since_s: float, purpose: Purpose = "erase_since") -> list[Item]:
+        """Return every live item of the recordings captured at this time or later; opens their envelopes.
 
         An item whose envelope cannot be opened counts: ambiguous erasures erase more, not less.
         """
@@ -291,7 +302,7 @@ class Store:
             item for item in self.index.live() if item.ends_at_s - item.period_s + self._sweep_s >= since_s
         ]
         if candidates:
-            self._note_opening(candidates, "erase_since", "person")
+            self._note_opening(candidates, purpose, "person")
         recordings = set()
         for item in candidates:
             try:

@@ -186,6 +186,12 @@ def test_whoever_watches_is_told_when_a_mode_begins_and_ends(rig: Rig, around: _
         pytest.param(messages.DebugCapture(is_on=True, for_s=60.0), True, id="debug capture on"),
         pytest.param(messages.DebugCapture(is_on=False), False, id="debug capture off"),
         pytest.param(messages.Play("a"), True, id="playing"),
+        pytest.param(messages.Export(everything=True, to="anna"), True, id="exporting"),
+        pytest.param(messages.AddRecipient("anna", "age1"), True, id="enrolling a recipient"),
+        pytest.param(messages.ConfirmRecipient("anna", "0"), True, id="confirming a recipient"),
+        pytest.param(messages.RemoveRecipient("anna"), True, id="removing a recipient"),
+        pytest.param(messages.ListRecipients(), True, id="listing recipients"),
+        pytest.param(messages.Reset(), True, id="handing the device over, which also ends guest mode"),
         pytest.param(messages.Erase(everything=True), False, id="erasing"),
     ],
 )
