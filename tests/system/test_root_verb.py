@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -78,6 +79,21 @@ def test_the_root_moves_from_store_to_store_and_what_is_held_stays(home: Home, t
             assert home.held() == [kept]
             assert home.verb("show", kept).returncode == 0
         before = store
+
+
+def test_a_chip_with_the_root_of_a_folder_that_is_gone_is_given_back_by_hand_only(home: Home) -> None:
+    _configure(home, "nvmem")
+    with Process(home, vault_command(home)):
+        wait_for(home.status, "the vault answers")
+    shutil.rmtree(home.state)
+    refused = home.verb("run")
+    assert (refused.returncode, "hint:" in refused.stderr) == (65, True)
+    assert "fadeout root erase" in refused.stderr
+    assert home.verb("root", "erase").returncode == 64
+    assert home.ask("root", "erase", "--yes") == {"erased": "nvmem"}
+    with Process(home, vault_command(home)):
+        wait_for(home.status, "the vault answers")
+        assert home.verb("root", "erase", "--yes").returncode == 69
 
 
 def test_what_is_said_to_people(home: Home) -> None:

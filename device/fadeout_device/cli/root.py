@@ -1,7 +1,7 @@
-"""`fadeout root`, `fadeout root migrate`: where the root of all keys lives, and moving it.
+"""`fadeout root`, `root migrate`, `root erase`: where the root of all keys lives, and moving it.
 
-Both work without a running fadeout. The command itself never opens a root store: a
-confined vault process moves the root.
+All work without a running fadeout. The command itself never opens a root store: a
+confined vault process moves or erases the root.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from fadeout_device import config
 from fadeout_device.cli import shown
 from fadeout_device.cli.places import config_file, state_folder
-from fadeout_device.errors import StorageError
+from fadeout_device.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -42,6 +42,16 @@ def add_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
         ),
     )
     word.set_defaults(run=migrate)
+    word = more.add_parser(
+        "erase",
+        help="erase the root of a state folder that is gone, so that a new one can use the chip",
+        description=(
+            "For a chip that still holds the root of another state folder. Whatever was sealed there can"
+            " never be read again, by anybody. A folder's own keys are erased by fadeout erase --all --now."
+        ),
+    )
+    word.add_argument("--yes", action="store_true", help="yes, destroy it; needed")
+    word.set_defaults(run=erase)
 
 
 def show(arguments: argparse.Namespace) -> int:
@@ -81,16 +91,9 @@ def show(arguments: argparse.Namespace) -> int:
 
 def migrate(arguments: argparse.Namespace) -> int:
     """Move the root, in a vault process of its own."""
-    path, state = config_file(arguments), state_folder(arguments)
-    config.load(path)
-    _refuse_another_user(state)
-    command = [sys.executable, "-m", "fadeout_device.vault", "--state", str(state), "--migrate-root"]
-    if path is not None:
-        command += ["--config", str(path.absolute())]
-    ended = subprocess.run(command, stdout=subprocess.PIPE, check=False)  # noqa: S603 - our own
-    if ended.returncode != 0:
-        return ended.returncode  # it has said why
-    moved = json.loads(ended.stdout)
+    code, moved = _in_a_vault(arguments, "--migrate-root")
+    if code != 0:
+        return code  # it has said why
     if arguments.json:
         shown.print_json(moved)
     elif moved["from"] == moved["to"]:
@@ -98,6 +101,34 @@ def migrate(arguments: argparse.Namespace) -> int:
     else:
         shown.print_lines(f"moved the root of all keys from {moved['from']} to {moved['to']}")
     return 0
+
+
+def erase(arguments: argparse.Namespace) -> int:
+    """Erase another folder's root, in a vault process of its own."""
+    if not arguments.yes:
+        raise UsageError(
+            "everything that another state folder holds under this root would be lost", "if so, say --yes"
+        )
+    code, done = _in_a_vault(arguments, "--erase-root")
+    if code != 0:
+        return code
+    if arguments.json:
+        shown.print_json(done)
+    else:
+        shown.print_lines(f"the root store {done['erased']} holds no root any more")
+    return 0
+
+
+def _in_a_vault(arguments: argparse.Namespace, option: str) -> tuple[int, dict[str, str]]:
+    """Let a vault do it, and return its exit code and its answer."""
+    path, state = config_file(arguments), state_folder(arguments)
+    config.load(path)
+    _refuse_another_user(state)
+    command = [sys.executable, "-m", "fadeout_device.vault", "--state", str(state), option]
+    if path is not None:
+        command += ["--config", str(path.absolute())]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, check=False)  # noqa: S603 - our own
+    return ended.returncode, json.loads(ended.stdout or "{}")
 
 
 def _refuse_another_user(state: Path) -> None:

@@ -32,6 +32,8 @@ def main() -> int:
         parser.add_argument("--mqtt", metavar="HOST:PORT", help="this broker, not the configuration's")
         words = "move the root to the store that the configuration names, and stop"
         parser.add_argument("--migrate-root", action="store_true", help=words)
+        words = "erase another state folder's root from the configured store, and stop"
+        parser.add_argument("--erase-root", action="store_true", help=words)
         parser.add_argument(_HANDOVER, type=int, help=argparse.SUPPRESS)
         arguments = parser.parse_args()
         loaded = config.load(arguments.config)
@@ -41,6 +43,8 @@ def main() -> int:
         if arguments.migrate_root:
             moved = app.move_root(settings)
             print(json.dumps({"from": moved.source, "to": moved.target}))  # noqa: T201 - for `fadeout root`
+        elif arguments.erase_root:
+            print(json.dumps({"erased": app.erase_root(settings)}))  # noqa: T201 - the same
         else:
             app.run(settings, confinement)
     except FadeoutError as err:

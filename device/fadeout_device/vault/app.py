@@ -23,7 +23,7 @@ from fadeout_device.vault.durable import reason, storage_errors
 from fadeout_device.vault.errors import EraseError, SyncError
 from fadeout_device.vault.privacy import Around, Privacy, boot_id, local_minute
 from fadeout_device.vault.reporter_arrow import ReporterArrow
-from fadeout_device.vault.root_home import Move, migrate, settle
+from fadeout_device.vault.root_home import Move, erase_another, migrate, settle
 from fadeout_device.vault.service import Service
 from fadeout_device.vault.store import Store, lock
 
@@ -101,6 +101,20 @@ def move_root(settings: Settings) -> Move:
             f"the root of all keys is not moved yet: {reason(err)}",
             "run it again: it goes on by itself",
         ) from err
+
+
+def erase_root(settings: Settings) -> str:
+    """Erase another state folder's root from the configured store, and stop; returns the store's name.
+
+    Raises:
+        FadeoutError: it may still be there.
+    """
+    os.umask(0o077)
+    lock(settings.state)
+    try:
+        return erase_another(settings.state, settings.config.vault)
+    except (OSError, SyncError) as err:
+        raise EraseError(f"the root is not erased yet: {reason(err)}", "run it again") from err
 
 
 class Signals:

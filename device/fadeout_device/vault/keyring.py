@@ -296,7 +296,7 @@ class Keyring:
             if any(isinstance(each, Root) for each in found):
                 raise KeysLostError(
                     f"the root store {self.roots.name} holds a root that opens nothing in {self._folder}",
-                    "use the state folder that belongs to it, or another place for the root under [vault]",
+                    "use the state folder that belongs to it; if that is gone for good: fadeout root erase",
                 )
         else:
             raise KeysLostError(

@@ -18,7 +18,7 @@ from fadeout_device.errors import StorageError
 from fadeout_device.vault.durable import replace, storage_errors, sync_folder
 from fadeout_device.vault.errors import FormatError, RootStoreError
 from fadeout_device.vault.keyring import Keyring
-from fadeout_device.vault.roots import RootStore, open_store
+from fadeout_device.vault.roots import SLOTS, RootStore, open_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,8 +45,7 @@ def home_of(folder: Path) -> RootStoreName | None:
     words = _read(folder / _POINTER)
     if words:
         return _name(words, 1)[0]
-    is_new = not (folder / "initialised").exists() and not any(folder.glob("keyring-*"))
-    return None if is_new else "file"
+    return "file" if _has_keyring(folder) else None
 
 
 def is_moving(folder: Path) -> bool:
@@ -109,6 +108,30 @@ def migrate(folder: Path, settings: VaultSettings) -> Move:
         keyring.migrate_to(store)
         _note(folder, target)
     return Move(source, target)
+
+
+def erase_another(folder: Path, settings: VaultSettings) -> RootStoreName:
+    """Erase the root of some other state folder from the configured store, so that this one can use it.
+
+    Whatever that folder holds can never be read again. Returns the store's name.
+
+    Raises:
+        StorageError: this folder has keys of its own, which `panic` erases.
+        RootStoreError, OSError, SyncError: the root may still be there.
+    """
+    if _has_keyring(folder):
+        raise StorageError(
+            f"{folder} has keys of its own: their root is not erased like this",
+            "fadeout erase --all --now erases them; or move the folder away, if they are lost",
+        )
+    store = open_store(settings, folder)
+    for slot in range(SLOTS):
+        store.erase(slot)
+    return settings.root_store
+
+
+def _has_keyring(folder: Path) -> bool:
+    return (folder / "initialised").exists() or any(folder.glob("keyring-*"))
 
 
 def _finish(folder: Path, settings: VaultSettings) -> None:

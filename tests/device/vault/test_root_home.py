@@ -12,7 +12,7 @@ from fadeout_device.policy import ItemClass
 from fadeout_device.vault import durable, keyring, root_home, rootslot
 from fadeout_device.vault.errors import FormatError, KeysLostError, RootStoreError
 from fadeout_device.vault.keyring import Keyring
-from fadeout_device.vault.root_home import home_of, migrate, settle
+from fadeout_device.vault.root_home import erase_another, home_of, migrate, settle
 from fadeout_device.vault.roots import SLOTS, RootStore, open_store
 from fadeout_device.vault.rootslot import Root
 from fakes import PowerCutError
@@ -69,6 +69,23 @@ def test_a_new_folder_does_not_destroy_the_root_of_another_one(folder: Path) -> 
     with pytest.raises(KeysLostError, match="holds a root that opens nothing"):
         Keyring(other, settle(other, settings))
     assert Keyring(folder, settle(folder, settings)).leaf_key(AUDIO, 0) == ring.leaf_key(AUDIO, 0)
+
+
+def test_the_root_of_a_folder_that_is_gone_can_be_erased_to_begin_with_a_new_one(folder: Path) -> None:
+    settings = _settings(folder, "nvmem")
+    ring = Keyring(folder, settle(folder, settings))
+    with pytest.raises(StorageError, match="keys of its own"):
+        erase_another(folder, settings)
+    assert Keyring(folder, settle(folder, settings)).leaf_key(AUDIO, 0) == ring.leaf_key(AUDIO, 0)
+    other = folder.with_name("other")
+    other.mkdir()
+    with pytest.raises(KeysLostError) as caught:
+        Keyring(other, settle(other, settings))
+    assert "fadeout root erase" in str(caught.value.hint)
+    assert erase_another(other, settings) == "nvmem"
+    assert Keyring(other, settle(other, settings)).leaf_key(AUDIO, 0) != ring.leaf_key(AUDIO, 0)
+    with pytest.raises(KeysLostError, match="are lost"):
+        Keyring(folder, settle(folder, settings))
 
 
 def test_a_replay_into_a_new_folder_leaves_the_chip_alone(folder: Path) -> None:

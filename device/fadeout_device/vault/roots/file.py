@@ -3,7 +3,9 @@
 Each slot is a file of 16 KiB of random bytes and the slot's 48 bytes masked with
 their hash, as Android's vold binds keys to a "secdiscardable" file: whoever gets
 the file with any part missing has nothing. Erasing overwrites it in place. On
-flash the controller may keep the old cells: no file can do better there.
+flash the controller may keep the old cells: no file can do better there. To discard
+them would take root and a raw write to a mounted disk (FIEMAP and BLKDISCARD), or
+f2fs's own call, tried by nobody here: neither is done.
 
 Source: Android vold, secdiscard.cpp and KeyStorage.cpp.
 """
