@@ -36,6 +36,7 @@ Mark = Literal["", "debug", "canary"]
 """`debug`: kept without a rule, because debug capture was on. `canary`: a dummy that must die on time."""
 
 _PRAGMAS = (
+    "page_size=512",  # of a new file: a commit writes each page it touches whole, and rows are small
     "locking_mode=EXCLUSIVE",  # this process is the only one: no shared-memory file
     "journal_mode=WAL",
     "synchronous=FULL",  # every commit is durable
@@ -128,8 +129,7 @@ class Index:
             with self.db.atomic():
                 for name, table in _TABLES.items():
                     self._make_table(name, table)
-                self.db.execute("CREATE INDEX IF NOT EXISTS item_recording ON item (recording)")
-                self.db.execute("CREATE INDEX IF NOT EXISTS item_ends ON item (state, ends_at_s)")
+                self.db.execute("CREATE INDEX IF NOT EXISTS item_end ON item (ends_at_s)")
                 self._start_leaves()
 
     def _start_leaves(self) -> None:
