@@ -119,7 +119,7 @@ def _receive(arguments: argparse.Namespace, command: messages.Export, file: NewF
                 raise WireError(f"an export of at most {begins.most_bytes} bytes does not end")
             file.write(data)
             advance(part.opened)
-    raise WireError("the vault broke off in the middle of an export", "try again: it may be restarting")
+    raise AssertionError("`export_parts` ends with the end, or raises")
 
 
 @contextlib.contextmanager

@@ -98,9 +98,13 @@ def _receive(connection: wire.Connection, kind: type[T]) -> tuple[T, bytes]:
     frame = connection.receive()
     if frame is None:
         raise WireError(
-            "the vault closed the connection without an answer", "try again: it may be restarting"
+            "the vault closed the connection before its answer was complete",
+            "try again: it may be restarting",
         )
     answer = frame.message(messages.Answer)
     if isinstance(answer, messages.Failure):
         raise RefusedError(answer)
-    return msgspec.convert(answer, kind), frame.payload
+    try:
+        return msgspec.convert(answer, kind), frame.payload
+    except msgspec.ValidationError as err:
+        raise WireError(f"the vault answered with {type(answer).__name__}, which was not asked for") from err
