@@ -299,10 +299,22 @@ class Keyring:
                     "use the state folder that belongs to it; if that is gone for good: fadeout root erase",
                 )
         else:
-            raise KeysLostError(
-                f"the keys in {self._folder} are lost: no root slot opens the keyring",
-                "nobody can read what was sealed there; move the folder away to start with an empty one",
+            raise self._lost([each.generation for each in found if isinstance(each, Root)])
+
+    def _lost(self, roots: list[int]) -> KeysLostError:
+        """Say what is lost and, where it can be seen, why: an older copy of the folder was put back."""
+        blobs = [int(path.name.partition("-")[2]) for path in self._blobs()]
+        if roots and blobs and max(blobs) < max(roots):
+            return KeysLostError(
+                f"the keys in {self._folder} are lost: its keyring is of generation {max(blobs)}, an older"
+                f" copy; the root store opens generation {max(roots)} and no other",
+                f"put keyring-{max(roots)} and what belongs to it back, if you have it; else move the folder"
+                " away to start with an empty one (docs/backup.md)",
             )
+        return KeysLostError(
+            f"the keys in {self._folder} are lost: no root slot opens the keyring",
+            "nobody can read what was sealed there; move the folder away to start with an empty one",
+        )
 
     def _mark_initialised(self) -> None:
         """From now on a keyring that does not open is a loss, not a first start."""
@@ -315,9 +327,12 @@ class Keyring:
 
     def _remove_old_blobs(self) -> None:
         """Unlink every blob but the current one. Nothing opens them: this is tidiness, not erasure."""
-        for path in self._folder.iterdir():
-            if re.fullmatch(r"keyring-\d+", path.name) and path != self._blob_path(self.generation):
+        for path in self._blobs():
+            if path != self._blob_path(self.generation):
                 path.unlink(missing_ok=True)
+
+    def _blobs(self) -> list[Path]:
+        return [path for path in self._folder.iterdir() if re.fullmatch(r"keyring-\d+", path.name)]
 
 
 def _plant(signing_seed: bytes) -> Body:
