@@ -73,8 +73,8 @@ def _leaking(write_items: Callable[..., None]) -> Callable[..., None]:
 def _with_words(metadata: Callable[..., Any]) -> Callable[..., Any]:
     """Return metadata whose action is what was said: it fits the contract's pattern."""
 
-    def leak(store: Any, item: Any) -> Any:  # noqa: ANN401 - the vault's own
-        found = metadata(store, item)
+    def leak(store: Any, item: Any, *reason: Any) -> Any:  # noqa: ANN401 - the vault's own
+        found = metadata(store, item, *reason)
         return type(found)(
             found.captured_at_s, found.wake_word, found.score, found.duration_s, found.speech_s,
             os.environ[WORDS_VARIABLE].replace(" ", "."),
