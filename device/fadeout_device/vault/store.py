@@ -23,7 +23,7 @@ from fadeout_device.messages import Kept
 from fadeout_device.policy import ItemClass, Period
 from fadeout_device.vault import container
 from fadeout_device.vault.due import end_date
-from fadeout_device.vault.durable import next_step, reason, storage_errors
+from fadeout_device.vault.durable import next_step, reason, storage_errors, sync_folder
 from fadeout_device.vault.erasure import Eraser, Parts
 from fadeout_device.vault.errors import FormatError, KeyErasedError, NoSuchRecordingError, SealError
 from fadeout_device.vault.index import Index, IndexFullError, Item
@@ -322,7 +322,11 @@ def lock(folder: Path) -> int:
         UnavailableError: another fadeout has it.
     """
     with storage_errors(folder):
+        missing = [each for each in (folder, *folder.parents) if not each.exists()]
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for each in missing:
+            # Else a power failure could take the folder away, with all that was synced in it.
+            sync_folder(each.parent)
         descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
