@@ -36,7 +36,7 @@ class NewFile:
         """
         self._path = path
         self._may_replace = may_replace
-        self._temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}")
+        self._temporary = path.with_name(f".fadeout-{secrets.token_hex(8)}")
         self._has_temporary = False
         self._refuse_another()
         with _told(path):

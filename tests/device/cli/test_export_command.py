@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import pytest
 
 from fadeout_device import messages, wire
 from fadeout_device.cli.__main__ import main
+from fadeout_device.errors import WireError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,13 +34,13 @@ def play(tmp_path: Path) -> Iterator[Callable[[Script, bytes], tuple[int, Path]]
     def run(script: Script, last_bytes: bytes = b"") -> tuple[int, Path]:
         def serve() -> None:
             sock, _ = listener.accept()
-            connection = wire.Connection(sock)
-            assert connection.receive() is not None
-            for answer, payload in script:
-                connection.send(answer, payload)
-            sock.sendall(last_bytes)
-            sock.shutdown(socket.SHUT_RDWR)
-            connection.close()
+            # The command may have gone away before all is said.
+            with sock, contextlib.suppress(OSError, WireError):
+                connection = wire.Connection(sock)
+                connection.receive()
+                for answer, payload in script:
+                    connection.send(answer, payload)
+                sock.sendall(last_bytes)
 
         threads.append(threading.Thread(target=serve))
         threads[-1].start()
