@@ -2,7 +2,8 @@
 
 The framing is Wyoming's, with every length bounded: a header longer than
 `MAX_HEADER_BYTES` or a payload longer than `MAX_PAYLOAD_BYTES` ends the
-connection before it is read. Knows nothing of what the frames mean
+connection before it is read. Only the command, which believes the vault, takes longer
+headers: `MAX_ANSWER_BYTES`. Knows nothing of what the frames mean
 (`messages.py`) and nothing of who may send them, but for the peer's user id.
 
 Source: https://github.com/OHF-Voice/wyoming, "Format"; unix(7), SO_PEERCRED.
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_HEADER_BYTES = 64 * 1024
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+"""The longest header of an answer from the vault to the `fadeout` command: 100,000 recordings are 32 MB."""
+_PEEK_BYTES = 64 * 1024
 MAX_PAYLOAD_BYTES = 4 * 1024 * 1024  # the longest utterance (60 s of 16 kHz s16le) is 1.9 MB
 
 
@@ -73,8 +77,9 @@ class Connection:
     who takes it knows that the connection rests between two frames.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, max_header_bytes: int = MAX_HEADER_BYTES) -> None:
         self.sock = sock
+        self._max_header_bytes = max_header_bytes
         self.busy = threading.Lock()
         self._is_busy = False
         self.stage = ""
@@ -102,7 +107,7 @@ class Connection:
         Raises:
             WireError: a bound was passed, the header is no JSON object, or the stream ended inside a frame.
         """
-        line = self.receive_line(MAX_HEADER_BYTES)
+        line = self.receive_line(self._max_header_bytes)
         if line is None:
             return None
         return Frame(line, self._receive_exactly(_payload_length(line)))
@@ -114,10 +119,10 @@ class Connection:
             WireError: it is longer than the limit, or was cut short.
         """
         self.rest()
-        line = b""
+        line = bytearray()
         try:
             while not line.endswith(b"\n"):
-                waiting = self.sock.recv(limit_bytes + 1 - len(line), socket.MSG_PEEK)
+                waiting = self.sock.recv(min(limit_bytes + 1 - len(line), _PEEK_BYTES), socket.MSG_PEEK)
                 if not waiting and not line:
                     return None
                 if not waiting or len(line) + (waiting.find(b"\n") + 1 or len(waiting)) > limit_bytes:
@@ -128,7 +133,7 @@ class Connection:
                 line += self._receive_exactly(waiting.find(b"\n") + 1 or len(waiting))
         except OSError as err:
             raise WireError(f"the other side is gone: {err.strerror or err}") from err
-        return line
+        return bytes(line)
 
     def rest(self) -> None:
         """Say that whatever was received is answered."""
@@ -190,8 +195,10 @@ def listen(path: Path) -> socket.socket:
     return server
 
 
-def connect(path: Path, timeout_s: float | None = None) -> Connection:
-    """Connect to a Unix socket.
+def connect(
+    path: Path, timeout_s: float | None = None, max_header_bytes: int = MAX_HEADER_BYTES
+) -> Connection:
+    """Connect to a Unix socket; take headers from the other end up to so many bytes.
 
     Raises:
         UnavailableError: nobody listens there.
@@ -204,7 +211,7 @@ def connect(path: Path, timeout_s: float | None = None) -> Connection:
     except OSError as err:
         sock.close()
         raise UnavailableError(f"nobody answers on {path}: {err.strerror or err}") from err
-    return Connection(sock)
+    return Connection(sock, max_header_bytes)
 
 
 def peer_uid(sock: socket.socket) -> int:

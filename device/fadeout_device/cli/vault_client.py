@@ -86,7 +86,7 @@ def watch(state: Path) -> Iterator[messages.StatusReport | messages.Happening]:
 def connect(state: Path, timeout_s: float | None) -> wire.Connection:
     """Connect to the vault of a state folder."""
     try:
-        return wire.connect(run_folder(state) / "control.sock", timeout_s)
+        return wire.connect(run_folder(state) / "control.sock", timeout_s, wire.MAX_ANSWER_BYTES)
     except UnavailableError as err:
         raise UnavailableError(
             f"no fadeout is running with the state folder {state}",
