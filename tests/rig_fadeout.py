@@ -33,6 +33,10 @@ STOP_S = 15.0
 _VERB_S = 60.0
 
 
+CANARIES = 9
+"""Items that a living vault has at all times (vault/canary.py); a replay has none."""
+
+
 class Home(NamedTuple):
     """Where one test's fadeout lives: short paths, because sockets need them."""
 

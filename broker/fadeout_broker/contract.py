@@ -66,11 +66,25 @@ class DeviceState(_Payload, tag="state", frozen=True):
     """How the last sweep ended; `none` before the first one."""
 
 
-Payload = ActionEvent | EraseNotice | DeviceState
+Alarm = Literal["canary", "sweep", "erase"]
+
+
+class AlarmEvent(_Payload, tag="alarm", frozen=True):
+    """Forgetting does not work, or cannot be watched; or does again."""
+
+    v: Literal[1]
+    alarm: Alarm
+    """`canary`: a dummy item outlived its end, or none can be planted; `sweep`: nothing sweeps;
+    `erase`: an erasure failed."""
+    on: bool
+    """False: all clear."""
+
+
+Payload = ActionEvent | EraseNotice | DeviceState | AlarmEvent
 Availability = Literal["online", "stopped", "offline"]
 
-PADDED_BYTES = {"action": 192, "erase": 512, "state": 192}
-TOPICS = {"action": "event/action", "erase": "erase/notice", "state": "state"}
+PADDED_BYTES = {"action": 192, "erase": 512, "state": 192, "alarm": 192}
+TOPICS = {"action": "event/action", "erase": "erase/notice", "state": "state", "alarm": "event/alarm"}
 RETAINED = frozenset({"state"})
 
 

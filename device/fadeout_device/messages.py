@@ -330,6 +330,15 @@ class ItemReason(Part, frozen=True):
     """For `erasing`: a `Reason`."""
 
 
+class Receipt(Part, frozen=True):
+    """Which line of the ledger says that it was erased."""
+
+    seq: int
+    reason: Reason
+    hour_s: int
+    """Unix seconds, UTC: the beginning of the hour."""
+
+
 class Explanation(Message, frozen=True):
     """The answer to `Explain`."""
 
@@ -343,6 +352,8 @@ class Explanation(Message, frozen=True):
     max_size_bytes: int
     last_sweep: str
     """`ok`, or why erasing fails."""
+    erased: Receipt | None
+    """Where nothing of it is held, and the ledger has a receipt that names it."""
 
 
 class Modes(Message, frozen=True):
@@ -419,6 +430,10 @@ class StatusReport(Message, tag="status_report", frozen=True):
     held_bytes: int
     max_size_bytes: int
     modes: Modes
+    canaries: int | None
+    """Dummy items that are alive, and must die on time; None: none are planted (a replay)."""
+    alarms: tuple[str, ...]
+    """What is wrong with forgetting: `canary`, `sweep` or `erase`, and why."""
     warnings: tuple[str, ...]
     """Limits for which fadeout is made, and which are passed."""
     overdue: int
@@ -460,7 +475,7 @@ class Happening(Message, omit_defaults=True, frozen=True):
 
     what: Literal[
         "ear_away", "listening", "not_listening", "wake", "utterance", "sealed", "not_sealed",
-        "erased", "erase_failed", "reported", "withdrawn", "broker", "private", "mode",
+        "erased", "erase_failed", "reported", "withdrawn", "broker", "private", "mode", "alarm",
     ]  # fmt: skip
     at_s: float
     recording: str = ""

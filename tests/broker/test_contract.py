@@ -8,12 +8,13 @@ import msgspec
 import pytest
 
 from fadeout_broker import contract
-from fadeout_broker.contract import ActionEvent, ContractError, DeviceState, EraseNotice, Payload
+from fadeout_broker.contract import ActionEvent, AlarmEvent, ContractError, DeviceState, EraseNotice, Payload
 
 ID = "0123456789abcdef"
 ACTION = ActionEvent(v=1, id=ID, action="light.on", outcome="served", ttl=86400)
 ERASE = EraseNotice(v=1, ids=(ID,))
 STATE = DeviceState(v=1, listening=True, held=3, overdue=0, sweep="ok")
+ALARM = AlarmEvent(v=1, alarm="canary", on=True)
 
 
 def _changed(payload: Payload, **fields: object) -> bytes:
@@ -34,6 +35,9 @@ def _without(payload: Payload, field: str) -> bytes:
         pytest.param(ERASE, id="one event to forget"),
         pytest.param(EraseNotice(v=1, ids=(ID,) * 16), id="sixteen events to forget"),
         pytest.param(STATE, id="a state"),
+        pytest.param(ALARM, id="an alarm"),
+        pytest.param(AlarmEvent(v=1, alarm="sweep", on=False), id="all clear"),
+        pytest.param(AlarmEvent(v=1, alarm="erase", on=True), id="a failed erasure"),
     ],
 )
 def test_what_fits_comes_back_the_same(payload: Payload) -> None:
@@ -66,6 +70,10 @@ def test_what_fits_comes_back_the_same(payload: Payload) -> None:
         pytest.param(_changed(STATE, held=-1), id="a negative number held"),
         pytest.param(_changed(STATE, sweep="unknown"), id="an end of a sweep that does not exist"),
         pytest.param(_changed(STATE, listening=1), id="a number for a fact"),
+        pytest.param(_changed(ALARM, alarm="fire"), id="an alarm the contract does not know"),
+        pytest.param(_changed(ALARM, reason="disk full"), id="a reason for an alarm"),
+        pytest.param(_changed(ALARM, on="yes"), id="a text for whether it is on"),
+        pytest.param(_without(ALARM, "on"), id="an alarm that is neither on nor off"),
         pytest.param(b"online", id="no JSON"),
         pytest.param(b"", id="nothing"),
         pytest.param(b"[]", id="a list"),
@@ -99,12 +107,13 @@ def test_all_actions_are_of_one_size() -> None:
     assert len(contract.encode(longest)) == len(contract.encode(shortest)) == 192
 
 
-def test_actions_and_states_are_of_one_size() -> None:
-    # Their lengths on the wire do not even say which of the two it was.
+def test_actions_states_and_alarms_are_of_one_size() -> None:
+    # Their lengths on the wire do not even say which of them it was.
     assert contract.PADDED_BYTES["action"] == contract.PADDED_BYTES["state"]
+    assert contract.PADDED_BYTES["action"] == contract.PADDED_BYTES["alarm"]
 
 
-@pytest.mark.parametrize("payload", [ACTION, ERASE, STATE], ids=["action", "erase", "state"])
+@pytest.mark.parametrize("payload", [ACTION, ERASE, STATE, ALARM], ids=["action", "erase", "state", "alarm"])
 def test_after_the_value_there_are_only_spaces(payload: Payload) -> None:
     data = contract.encode(payload)
     value = msgspec.json.encode(payload)
@@ -120,5 +129,6 @@ def test_topics_and_retain_flags() -> None:
     assert contract.topic_of("sp-1", ACTION) == "fadeout/sp-1/event/action"
     assert contract.topic_of("sp-1", ERASE) == "fadeout/sp-1/erase/notice"
     assert contract.topic_of("sp-1", STATE) == "fadeout/sp-1/state"
+    assert contract.topic_of("sp-1", ALARM) == "fadeout/sp-1/event/alarm"
     assert contract.availability_topic("sp-1") == "fadeout/sp-1/availability"
-    assert [contract.is_retained(p) for p in (ACTION, ERASE, STATE)] == [False, False, True]
+    assert [contract.is_retained(p) for p in (ACTION, ERASE, STATE, ALARM)] == [False, False, True, False]

@@ -25,7 +25,7 @@ from fadeout_device.vault.keyring import Keyring
 from fadeout_device.vault.roots.file import FileRootStore
 from rig_canary import Secrets
 from rig_disk import SmallDisk, small_disk
-from rig_fadeout import Home, Run, hear, new_home
+from rig_fadeout import CANARIES, Home, Run, hear, new_home
 from rig_speech import PHRASE, RARE_WORDS, Speech
 from rig_waiting import LONG_S, wait_for
 
@@ -305,8 +305,8 @@ def test_the_keys_to_search_for_are_the_vaults_own(evidence: Evidence) -> None:
     stored = {node for tree in trees.values() for node in tree._nodes.values()}
     assert stored <= evidence.keys.nodes
     # Two items of each of two recordings, and what of a third one went onto a disk that was full.
-    assert len(evidence.keys.items) == 5
-    assert len(list((folder / "items").iterdir())) == 2
+    assert len(evidence.keys.items) - CANARIES == 5
+    assert len(list((folder / "items").iterdir())) - CANARIES == 2
     assert len(evidence.keys.roots) >= 2
 
 

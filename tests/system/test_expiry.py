@@ -15,7 +15,7 @@ from fadeout_device.vault.roots.file import FileRootStore
 from fadeout_device.vault.service import Service
 from fadeout_device.vault.store import Store
 from fakes import FakeClock
-from rig_fadeout import Home, Process, Run, vault_command
+from rig_fadeout import CANARIES, Home, Process, Run, vault_command
 from rig_speech import Speech, silence, write_wav
 from rig_waiting import LONG_S, wait_for
 
@@ -155,5 +155,5 @@ def test_in_real_time_a_key_is_destroyed_when_its_time_is_over(home: Home, speec
         assert home.held() == []
         after = home.verb("play", recording, "-o", home.folder / "after.wav")
         assert after.returncode == os.EX_NOINPUT
-        assert list((home.state / "items").iterdir()) == []
+        assert len(list((home.state / "items").iterdir())) == CANARIES
     assert run.finish(LONG_S) == 0

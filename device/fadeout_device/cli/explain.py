@@ -39,9 +39,7 @@ def explain(arguments: argparse.Namespace) -> int:
     if arguments.json:
         shown.print_json(answer)
     elif not answer.items:
-        shown.print_lines(
-            f"nothing of recording {answer.recording} is held: its keys are gone, or it never was"
-        )
+        shown.print_lines(_gone(answer))
     else:
         now = time.time()
         title = f"recording {answer.recording}, {answer.outcome}"
@@ -52,6 +50,14 @@ def explain(arguments: argparse.Namespace) -> int:
             " beyond that the oldest items go early"
         )
     return 0 if answer.items else os.EX_NOINPUT
+
+
+def _gone(answer: messages.Explanation) -> str:
+    held = f"nothing of recording {answer.recording} is held"
+    if answer.erased is None:
+        return f"{held}, and no receipt names it: it never was, or that was long ago"
+    hour = shown.clock_time(answer.erased.hour_s)
+    return f"{held}: erased in the hour from {hour} ({answer.erased.reason}), receipt {answer.erased.seq}"
 
 
 def _rows(item: messages.ItemReason, now: float, answer: messages.Explanation) -> list[list[str]]:

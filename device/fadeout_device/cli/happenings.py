@@ -58,6 +58,7 @@ _LINES: dict[str, Callable[[Happening], str]] = {
     "not_sealed": lambda h: f"NOT sealed: {h.reason}",
     "erased": _erased,
     "erase_failed": lambda h: f"ERASING FAILED, will be tried again: {h.reason}",
+    "alarm": lambda h: f"ALARM {h.reason}",
     "private": lambda h: f"{_PRIVATE[h.reason]}: nothing is stored",
     "mode": lambda h: h.reason.upper(),
     "broker": lambda h: f"broker: {h.reason}",

@@ -26,6 +26,7 @@ from fadeout_device.vault.reporter_arrow import ReporterArrow
 from fadeout_device.vault.root_home import Move, erase_another, migrate, settle
 from fadeout_device.vault.service import Service
 from fadeout_device.vault.store import Store, lock
+from fadeout_device.vault.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,6 +71,7 @@ def run(settings: Settings, confinement: Confinement) -> None:
     vault.service.on_renewal = signals.wake.set
     if before is None:
         vault.service.start()
+        vault.watch()
         run_folder = settings.state / "run"
         with storage_errors(run_folder):
             run_folder.mkdir(mode=0o700, exist_ok=True)
@@ -78,12 +80,12 @@ def run(settings: Settings, confinement: Confinement) -> None:
         print("ready", flush=True)  # noqa: T201 - for the supervisor
     else:
         vault.go_on(before)
+        vault.watch()
     while not signals.stop.is_set():
         wait_s = vault.tend(lock_descriptor)
         signals.wake.wait(wait_s)
         signals.wake.clear()
-    with vault.service.lock:
-        vault.store.close()
+    vault.close()
 
 
 def move_root(settings: Settings) -> Move:
@@ -160,6 +162,20 @@ class _Vault:
             }
         )
         self._patience_ends_mono_s = 0.0
+        self._watchdog = Watchdog(self.service, config.sweep_s)
+        self._watchdog.on_alarm = self._reporter.hand_over_alarm
+
+    def watch(self) -> None:
+        """Have the sweep and the canaries watched; a replay's time is not the world's, and has none."""
+        if not self._is_replay:
+            self._watchdog.look()
+            self._watchdog.start()
+
+    def close(self) -> None:
+        """Close what is open."""
+        self._watchdog.stop()
+        with self.service.lock:
+            self.store.close()
 
     def tend(self, lock_descriptor: int) -> float:
         """Do what is due; returns for how many seconds nothing will be."""
@@ -203,6 +219,7 @@ class _Vault:
                 lock_descriptor, tuple(listening), tuple(visiting), ear, self._reporter.hand_over(),
                 self.service.broker, last_sweep_s, last_sweep, self.clock.now(),
             )  # fmt: skip
+            self._watchdog.stop()
             self.store.close()
             handover.become(told, [*listeners.values(), *(connection.sock for _, connection in visitors)])
 

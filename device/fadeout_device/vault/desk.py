@@ -110,7 +110,8 @@ class Desk:
             elif command.everything:
                 held = _rows(self._service.store.index.live())
                 erased = self._service.erase_everything()
-                answer = Erased(tuple(row.recording for row in held), len(erased))
+                count = sum(not item.is_canary for item in erased)
+                answer = Erased(tuple(row.recording for row in held), count)
             else:
                 items = self._named(command, "erase_since")
                 self._service.erase_items(items)
@@ -128,7 +129,7 @@ class Desk:
 
     def _erased_at_once(self, erase: Callable[[], str]) -> Erased:
         held = _rows(self._service.store.index.live())
-        count = len(self._service.store.index.items())
+        count = sum(not item.is_canary for item in self._service.store.index.items())
         left = erase()
         return Erased(tuple(row.recording for row in held), count, left)
 
@@ -220,6 +221,8 @@ class Desk:
                 held_bytes=self._service.store.index.live_size_bytes(),
                 max_size_bytes=self._service.store.policy.max_size_bytes,
                 modes=switches.shown(self._service),
+                canaries=self._service.canaries,
+                alarms=tuple(f"{alarm}: {why}" for alarm, why in self._service.alarms.on.items()),
                 warnings=envelope_warnings(self._service.store),
                 overdue=self._service.store.eraser.overdue(),
                 next_end_s=self._service.store.index.next_end_s(canaries=False),

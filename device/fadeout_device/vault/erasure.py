@@ -117,6 +117,7 @@ class Eraser:
     def _remove_rows(self, items: Sequence[Item]) -> None:
         """Remove the rows of what was erased, and write the receipt: both or neither."""
         self._index.remove([item.id for item in items])
+        items = [item for item in items if not item.is_canary]
         self._ledger.erased(items, self._keyring.generation, self._keyring.roots.name, self._clock.now())
 
     # ---- what is erased, and why
@@ -147,7 +148,7 @@ class Eraser:
         """
         items = self._index.items()
         # In memory only, and of the newest: so that subscribers can be told what to forget.
-        actions = [item for item in items if item.item_class.kind == "action" and item.state == "live"]
+        actions = [item for item in items if _is_reported(item)]
         self._events_to_withdraw = self._files.leaf_keys(actions[-_MAX_PANIC_WITHDRAWALS:])
         with _told(items):
             self._keyring.panic()
@@ -261,7 +262,7 @@ class Eraser:
         """Compute what subscribers must forget, while the keys still exist."""
         ids = []
         for item in items:
-            if item.item_class.kind == "action" and item.state == "live":
+            if _is_reported(item):
                 try:
                     ids.append((item, self._files.event_id(item)))
                 except FadeoutError:
@@ -269,6 +270,10 @@ class Eraser:
                     # must not keep its key alive.
                     continue
         return ids
+
+
+def _is_reported(item: Item) -> bool:
+    return item.item_class.kind == "action" and item.state == "live" and not item.is_canary
 
 
 @contextlib.contextmanager

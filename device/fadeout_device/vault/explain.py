@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from fadeout_device.messages import Explanation, ItemReason
+from fadeout_device.messages import Explanation, ItemReason, Receipt
 from fadeout_device.policy import KINDS
 from fadeout_device.vault.errors import NoSuchRecordingError
 from fadeout_device.vault.recovery import allowed_now_s
@@ -12,6 +12,7 @@ from fadeout_device.vault.recovery import allowed_now_s
 if TYPE_CHECKING:
     from fadeout_device.policy import Policy
     from fadeout_device.vault.index import Item
+    from fadeout_device.vault.ledger import ErasedEntry
     from fadeout_device.vault.service import Service
 
 
@@ -39,7 +40,12 @@ def explain(service: Service, name: str) -> Explanation:
             held_bytes=index.live_size_bytes(),
             max_size_bytes=policy.max_size_bytes,
             last_sweep=service.last_sweep,
+            erased=None if items or not name else _receipt(service.store.ledger.erasure_of(name)),
         )
+
+
+def _receipt(entry: ErasedEntry | None) -> Receipt | None:
+    return None if entry is None else Receipt(entry.seq, entry.reason, entry.hour)
 
 
 def _reason(item: Item, policy: Policy, now_s: float, age_rank: int) -> ItemReason:

@@ -110,6 +110,11 @@ class Item(NamedTuple):
     """The period that was promised at capture."""
     mark: Mark = ""
 
+    @property
+    def is_canary(self) -> bool:
+        """Whether it is a dummy, of which nobody is told but when it does not die."""
+        return self.mark == "canary"
+
 
 class Index:
     """The rows. One process at a time; the caller serialises threads."""

@@ -12,12 +12,14 @@ import logging
 import secrets
 import socket
 import struct
+import threading
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from fadeout_broker import contract
 from fadeout_device.errors import FadeoutError, StorageError, WireError
+from fadeout_device.vault.alarms import ALARMS
 from fadeout_device.vault.errors import KeyErasedError
 
 if TYPE_CHECKING:
@@ -29,6 +31,9 @@ log = logging.getLogger(__name__)
 
 _FIRST_STATE_SEQ = -1
 """The outbox counts from 1 upwards; states are no lines of it and count downwards."""
+_FIRST_ALARM_SEQ = -(2**40)
+"""Alarms count downwards, too; from a random number, so that none is taken for one of a process before."""
+_ALARMS_TOLD = "alarms_told"
 STATE_EVERY_S = 600.0
 CONFIGURED = "configured"
 """The stage of a connection whose reporter has its settings."""
@@ -63,6 +68,13 @@ class ReporterArrow:
         self._is_state_in_flight = False
         self._state_sent: contract.DeviceState | None = None
         self._state_sent_s = 0.0
+        self._sending = threading.Lock()
+        self._alarm_lock = threading.Lock()
+        self._alarm_seq = _FIRST_ALARM_SEQ - secrets.randbelow(-_FIRST_ALARM_SEQ)
+        self._alarm_in_flight: tuple[int, contract.AlarmEvent] | None = None
+        told = (service.store.index.get_meta(_ALARMS_TOLD) or "").split()
+        self._alarms_told = {alarm for alarm in ALARMS if alarm in told}
+        """What the broker takes for on. In memory, too: the index may be what stands still."""
 
     def serve(self, connection: Connection) -> None:
         """Serve a reporter until it goes.
@@ -86,6 +98,7 @@ class ReporterArrow:
             return
         self._remove_told()
         try:
+            self._hand_over_alarm()
             self._hand_over_state()
             while not all(self._hand_over(line) for line in self._oldest()):
                 pass  # a line was dropped: there is room for a later one
@@ -127,6 +140,7 @@ class ReporterArrow:
     def _leave(self) -> None:
         self._sock, self._is_connected = None, False
         self._in_flight.clear()
+        self._alarm_in_flight = None
         self._service.is_reporter_here = False
         self._set_broker("the reporter is away")
 
@@ -153,11 +167,48 @@ class ReporterArrow:
             else:
                 self._is_connected = said.connected
                 self._in_flight.clear()
+                self._alarm_in_flight = None
                 self._state_sent, self._is_state_in_flight = None, False
                 self._set_broker("connected" if said.connected else said.detail or "not connected")
             self.pump()
 
+    def hand_over_alarm(self) -> None:
+        """Hand an alarm over, without the service's lock: whoever holds it may stand still."""
+        try:
+            if self._is_connected:
+                self._hand_over_alarm()
+        except WireError as err:
+            log.info("the reporter is gone: %s", err)
+
+    def _hand_over_alarm(self) -> None:
+        """Tell of one alarm that began or is over, unless one is on its way or every place is taken."""
+        with self._alarm_lock:
+            changed = set(self._service.alarms.on) ^ self._alarms_told
+            if not changed or self._alarm_in_flight or len(self._in_flight) > contract.MAX_IN_FLIGHT - 2:
+                return
+            alarm = min(changed)
+            event = contract.AlarmEvent(v=contract.VERSION, alarm=alarm, on=alarm in self._service.alarms.on)
+            self._alarm_seq -= 1
+            self._alarm_in_flight = self._alarm_seq, event
+            self._send(contract.Publish(self._alarm_seq, event))
+
+    def _forget_alarm(self, event: contract.AlarmEvent) -> None:
+        self._alarm_in_flight = None
+        if event.on:
+            self._alarms_told.add(event.alarm)
+        else:
+            self._alarms_told.discard(event.alarm)
+        index = self._service.store.index
+        try:
+            with index.transaction():
+                index.set_meta(_ALARMS_TOLD, " ".join(sorted(self._alarms_told)))
+        except StorageError as err:
+            log.warning("which alarms were reported is not stored: %s", err)
+
     def _forget(self, seq: int) -> None:
+        if self._alarm_in_flight is not None and seq == self._alarm_in_flight[0]:
+            self._forget_alarm(self._alarm_in_flight[1])
+            return
         if seq == self._state_seq:
             self._is_state_in_flight = False
             return
@@ -206,8 +257,9 @@ class ReporterArrow:
         )
 
     def _oldest(self) -> list[Line]:
-        # One place is the state's.
-        return self._service.store.outbox.oldest(contract.MAX_IN_FLIGHT - 1)
+        # One place is the state's, and one an alarm's if there is one to tell.
+        places = 1 if self._alarm_in_flight is None else 2
+        return self._service.store.outbox.oldest(contract.MAX_IN_FLIGHT - places)
 
     def _hand_over(self, line: Line) -> bool:
         """Hand a line over, unless it was; False when there was nothing to tell any more."""
@@ -252,6 +304,7 @@ class ReporterArrow:
     def _send(self, message: contract.ToReporter) -> None:
         assert self._sock is not None  # noqa: S101 - callers hold a connection
         try:
-            self._sock.sendall(msgspec.json.encode(message) + b"\n")
+            with self._sending:
+                self._sock.sendall(msgspec.json.encode(message) + b"\n")
         except OSError as err:
             raise WireError(err.strerror or str(err)) from err

@@ -29,6 +29,7 @@ from fadeout_device.messages import (
     Wake,
 )
 from fadeout_device.vault import envelope
+from fadeout_device.vault.alarms import Alarms
 from fadeout_device.vault.errors import EraseError, SealError
 from fadeout_device.vault.privacy import Privacy
 from fadeout_device.vault.watchers import Watchers
@@ -69,6 +70,11 @@ class Service:
         self._warnings: tuple[str, ...] = ()
         self._told_modes = self._modes()
         self.watchers = Watchers()
+        self.alarms = Alarms(lambda line: self.tell("alarm", reason=line))
+        self.canaries: int | None = None
+        """How many are alive; None: nobody plants any."""
+        self.sweeps = 0
+        """How many sweeps were begun."""
         self.on_change: Callable[[], None] = lambda: None
         self.on_renewal: Callable[[], None] = lambda: None
         self.wants_renewal = False
@@ -180,6 +186,7 @@ class Service:
         """Erase what is due. A failure is told, and the next sweep tries again."""
         with self.lock:
             self._last_sweep_s = self.clock.now()
+            self.sweeps += 1
             try:
                 if self.store.keyring.is_wiped:
                     self.store.eraser.finish_panic()
@@ -189,6 +196,7 @@ class Service:
                 self._sweep_failed(err)
             else:
                 self._last_sweep = "ok"
+                self.alarms.set("erase", "")
                 self.is_ready.set()
                 self._tell_erased(erased)
             self._warn()
@@ -231,6 +239,7 @@ class Service:
         log.error("%s", err)
         self._last_sweep = str(err)
         self.store.eraser.note_failure(err)
+        self.alarms.set("erase", str(err))
         self.tell("erase_failed", reason=str(err))
 
     # ---- erasing on request
@@ -342,7 +351,8 @@ class Service:
             return
         self._forgot_mono_s = time.monotonic()
         self._has_forgotten.notify_all()
-        for why, count in Counter(item.reason for item in erased).items():
+        # Canaries are nobody's recordings: that they die is told when they do not.
+        for why, count in Counter(item.reason for item in erased if not item.is_canary).items():
             log.info("keys erased: items=%d reason=%s", count, why)
             self.tell("erased", items=count, reason=why, generation=self.store.keyring.generation)
         self.renew()

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 _RULE: Mark = ""
 _DEBUG: Mark = "debug"
+_CANARY: Mark = "canary"
+_CANARY_BYTES = 1024
 _DELIVERY_GRID_S = 3600
 """Deliveries are remembered to the hour: the index need not tell when somebody spoke."""
 
@@ -171,22 +173,34 @@ class Store:
                     period, mark = Period(debug_s), _DEBUG
                 if period is None:
                     continue
-                item = Item(
-                    id=secrets.token_hex(16),
-                    recording=recording,
-                    item_class=item_class,
-                    leaf=self.index.take_leaf(item_class),
-                    state="sealing",
-                    ends_at_s=end_date(captured_at_s, period.seconds, self._sweep_s),
-                    period_s=period.seconds,
-                    promised_s=period.seconds,
-                    ends_on_update=period.ends_on_update,
-                    size_bytes=container.sealed_size(body),
-                    mark=mark,
-                )
-                self.index.add(item)
+                item = self._take_leaf(item_class, recording, captured_at_s, period, body, mark)
                 items.append(item)
         return items
+
+    def _take_leaf(  # noqa: PLR0913, PLR0917 - the columns of a row
+        self,
+        item_class: ItemClass,
+        recording: str,
+        captured_at_s: float,
+        period: Period,
+        body: container.Body,
+        mark: Mark,
+    ) -> Item:
+        item = Item(
+            id=secrets.token_hex(16),
+            recording=recording,
+            item_class=item_class,
+            leaf=self.index.take_leaf(item_class),
+            state="sealing",
+            ends_at_s=end_date(captured_at_s, period.seconds, self._sweep_s),
+            period_s=period.seconds,
+            promised_s=period.seconds,
+            ends_on_update=period.ends_on_update,
+            size_bytes=container.sealed_size(body),
+            mark=mark,
+        )
+        self.index.add(item)
+        return item
 
     def _write_items(self, items: Sequence[Item], bodies: Mapping[Kind, container.Body]) -> None:
         for item in items:
@@ -206,6 +220,32 @@ class Store:
             self.index.set_meta("version", version)
             reconcile(self.index, self.keyring, self.files)
             self.ledger.begin(self._clock.now())
+
+    def plant(self, classes: Sequence[ItemClass], now_s: float) -> list[Item]:
+        """Seal a canary in each of these classes, as any item is sealed.
+
+        Raises:
+            SealError: none is planted.
+        """
+        period_s = self.policy.canary_s
+        metadata = msgspec.json.encode(Metadata(now_s, "canary", 0.0, 0.0, 0.0, "none"))
+        body = container.Body(metadata, os.urandom(_CANARY_BYTES))
+        items: list[Item] = []
+        try:
+            with self.index.transaction():
+                items = [
+                    self._take_leaf(each, secrets.token_hex(8), now_s, Period(period_s), body, _CANARY)
+                    for each in classes
+                ]
+            for item in items:
+                self.files.write(item, body)
+            self.files.sync()
+            with self.index.transaction():
+                self.index.set_state([item.id for item in items], "live")
+        except (OSError, StorageError) as err:
+            self.files.unlink(items)
+            raise SealError(f"canaries could not be sealed: {reason(err)}", next_step(err)) from err
+        return items
 
     # ---- opening
 

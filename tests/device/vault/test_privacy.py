@@ -264,6 +264,19 @@ def test_an_explanation_of_what_is_not_held_says_so(rig: Rig, around: _Around) -
     assert (answer.recording, answer.outcome, answer.items) == ("00aa", "", ())
     service.seal(utterance(), AUDIO)
     assert explain(service, "").items == (), "an empty name names nothing"
+    assert answer.erased is None
+
+
+def test_an_explanation_of_what_was_erased_names_its_receipt(rig: Rig, around: _Around) -> None:
+    service = around.serve(rig)
+    service.seal(utterance(), AUDIO)
+    (row,) = Desk(service).recordings().recordings
+    erased = Desk(service).erase(messages.Erase(last=1))
+    answer = explain(service, row.recording[:8])
+    assert answer.items == ()
+    assert answer.erased is not None
+    assert (answer.erased.seq,) == erased.receipts
+    assert answer.erased.reason == "user"
 
 
 def test_an_explanation_needs_one_recording(rig: Rig, around: _Around) -> None:

@@ -200,6 +200,54 @@ def test_a_reporter_that_breaks_the_protocol_is_dropped_and_the_next_is_served(
     assert reporter.receive_event().seq == 1
 
 
+def _receive_alarm(reporter: _Reporter) -> tuple[int, contract.AlarmEvent]:
+    publish = reporter.receive_event()
+    assert isinstance(publish.payload, contract.AlarmEvent)
+    return publish.seq, publish.payload
+
+
+def test_an_alarm_is_reported_once_and_so_is_its_end(
+    rig: Rig, service: Service, report: Callable[[], _Reporter]
+) -> None:
+    reporter = report()
+    reporter.receive()
+    reporter.say(contract.BrokerLink(connected=True))
+    with service.lock:
+        service.alarms.set("canary", "it lives")
+        service.on_change()
+    seq, event = _receive_alarm(reporter)
+    assert event == contract.AlarmEvent(v=1, alarm="canary", on=True)
+    reporter.say(contract.BrokerLink(connected=False, detail="gone"))
+    reporter.say(contract.BrokerLink(connected=True))
+    again, event = _receive_alarm(reporter)
+    assert event.on, "what was not acknowledged is told again"
+    assert again != seq
+    reporter.say(contract.Published(again))
+    _wait_until(service, lambda: rig.store.index.get_meta("alarms_told") == "canary")
+    with service.lock:
+        service.alarms.set("canary", "it lives on")
+        service.on_change()
+        service.alarms.set("canary", "")
+        service.on_change()
+    seq, event = _receive_alarm(reporter)
+    assert event == contract.AlarmEvent(v=1, alarm="canary", on=False)
+    reporter.say(contract.Published(seq))
+    _wait_until(service, lambda: rig.store.index.get_meta("alarms_told") == "")
+
+
+def test_the_end_of_an_alarm_is_reported_by_the_vault_after_this_one(
+    rig: Rig, service: Service, report: Callable[[], _Reporter]
+) -> None:
+    with rig.store.index.transaction():
+        rig.store.index.set_meta("alarms_told", "sweep")
+    reporter = report()
+    reporter.receive()
+    reporter.say(contract.BrokerLink(connected=True))
+    _, event = _receive_alarm(reporter)
+    assert event == contract.AlarmEvent(v=1, alarm="sweep", on=False)
+    assert service.alarms.on == {}
+
+
 def test_the_node_is_random_and_kept(rig: Rig, service: Service) -> None:
     arrows = [ReporterArrow(service, contract.BrokerSettings()) for _ in range(2)]
     first, second = (arrow._node() for arrow in arrows)
@@ -249,7 +297,7 @@ def test_a_sweep_that_fails_is_told_and_keeps_the_microphone_closed_at_start(rig
     service = Service(rig.store, rig.clock, Confinement("n", "m"), 900)
     with service.watchers.watch() as happenings:
         service.start()
-        assert {happening.what for happening in happenings.take()} == {"erase_failed"}
+        assert {happening.what for happening in happenings.take()} == {"erase_failed", "alarm"}
     assert not service.is_ready.is_set()
     status = Desk(service).status()
     assert status.overdue == 2
@@ -271,7 +319,7 @@ def test_a_failed_erasure_is_no_success(rig: Rig, service: Service) -> None:
     with service.watchers.watch() as happenings:
         with pytest.raises(EraseError):
             Desk(service).erase(messages.Erase(last=1))
-        assert [happening.what for happening in happenings.take()] == ["erase_failed"]
+        assert [happening.what for happening in happenings.take()] == ["alarm", "erase_failed"]
 
 
 def test_erasures_asked_for_in_quick_succession_cost_one_write(rig: Rig) -> None:
