@@ -145,7 +145,10 @@ class _Vault:
         if settings.replay_start_s is not None:
             self.clock = ReplayClock(settings.replay_start_s if before is None else before.now_s)
         roots = settle(settings.state, config.vault, is_replay=self._is_replay)
-        self.store = Store(settings.state, roots, config.policy, config.sweep_s, self.clock)
+        is_settled = before is not None and before.is_settled
+        self.store = Store(
+            settings.state, roots, config.policy, config.sweep_s, self.clock, is_settled=is_settled
+        )
         self.service = Service(self.store, self.clock, confinement, config.sweep_s)
         if self._is_replay:
             around = Around(self.clock.now, boot_id(), local_minute)
@@ -218,6 +221,7 @@ class _Vault:
             told = handover.Handover(
                 lock_descriptor, tuple(listening), tuple(visiting), ear, self._reporter.hand_over(),
                 self.service.broker, last_sweep_s, last_sweep, self.clock.now(),
+                self.store.keyring.is_settled,
             )  # fmt: skip
             self._watchdog.stop()
             self.store.close()

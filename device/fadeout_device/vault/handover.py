@@ -58,6 +58,8 @@ class Handover(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     last_sweep: str
     now_s: float
     """A replay's time: the audio's."""
+    is_settled: bool
+    """Whether every slot that was to be erased is."""
 
 
 def become(handover: Handover, kept: Iterable[socket.socket]) -> None:

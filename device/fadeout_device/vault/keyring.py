@@ -63,7 +63,9 @@ _MARKER = "initialised"
 class Keyring:
     """The living keys. The caller holds the state folder's lock."""
 
-    def __init__(self, folder: Path, roots: RootStore, leaving: RootStore | None = None) -> None:
+    def __init__(
+        self, folder: Path, roots: RootStore, leaving: RootStore | None = None, *, is_settled: bool = False
+    ) -> None:
         """Open the keyring in a folder, or make it; finish whatever a power failure cut off.
 
         Args:
@@ -72,6 +74,8 @@ class Keyring:
             leaving: the store that a migration was moving the root away from when it was
                 cut off. Whichever of the two opens the newer keyring is then used, and the
                 slots of the other are erased: `roots` says which it is.
+            is_settled: the process that became this one has reached every deletion point; the other
+                slot need not be erased once more, which would wear its cells at every erasure.
 
         Raises:
             KeysLostError: there was a keyring, and no slot opens it. Never made anew silently,
@@ -84,6 +88,7 @@ class Keyring:
         self._body = _nothing()
         self._is_wiped = False
         self._is_panic_unfinished = False
+        self._was_settled = is_settled
         self._slots_to_erase: list[tuple[RootStore, int]] = []
         stores = [roots] if leaving is None else [roots, leaving]
         if not self._open_newest(stores):
@@ -98,6 +103,11 @@ class Keyring:
     def __repr__(self) -> str:
         """Say which generation, never what is in it."""
         return f"Keyring(generation {self.generation})"
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no slot waits to be erased: every deletion point is reached."""
+        return not self._slots_to_erase and not self._is_panic_unfinished
 
     @property
     def is_wiped(self) -> bool:
@@ -282,8 +292,9 @@ class Keyring:
                 continue
             self.generation, self.roots = root.generation, store
             # An erasure may have been cut off between its commit and its deletion point.
-            self._slots_to_erase = [place[:2] for place in places if place[:2] != (store, slot)]
-            self._erase_dead_slots()
+            if not self._was_settled:
+                self._slots_to_erase = [place[:2] for place in places if place[:2] != (store, slot)]
+                self._erase_dead_slots()
             return True
         return False
 

@@ -66,8 +66,17 @@ class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Store:
     """What is held, in one state folder."""
 
-    def __init__(self, folder: Path, roots: RootStore, policy: Policy, sweep_s: int, clock: Clock) -> None:
-        """Open a state folder whose lock the caller holds.
+    def __init__(  # noqa: PLR0913 - what a store is made of
+        self,
+        folder: Path,
+        roots: RootStore,
+        policy: Policy,
+        sweep_s: int,
+        clock: Clock,
+        *,
+        is_settled: bool = False,
+    ) -> None:
+        """Open a state folder whose lock the caller holds; `is_settled` is `Keyring`'s.
 
         Raises:
             StorageError, KeysLostError: it cannot be used.
@@ -77,7 +86,7 @@ class Store:
         self._clock = clock
         self.roots = roots
         with storage_errors(folder):
-            self.keyring = Keyring(folder, roots)
+            self.keyring = Keyring(folder, roots, is_settled=is_settled)
             self.files = SealedFiles(folder / "items", self.keyring)
         self.index = Index(folder / "index.db")
         self.outbox = Outbox(self.index)

@@ -415,3 +415,25 @@ def test_a_panic_reaches_the_store_that_was_being_left(tmp_path: Path) -> None:
 
 def test_a_keyring_does_not_show_its_keys(tmp_path: Path) -> None:
     assert repr(Keyring(tmp_path, FakeRoots())) == "Keyring(generation 1)"
+
+
+def test_a_settled_keyring_is_opened_without_wearing_a_slot_and_any_other_is_not(tmp_path: Path) -> None:
+    roots = FakeRoots()
+    keyring = Keyring(tmp_path, roots)
+    keyring.erase([(AUDIO, 3)], {})
+    assert keyring.is_settled
+    changes: list[tuple[str, int]] = []
+    roots.before = lambda what, slot: changes.append((what, slot))
+    assert _is_dead(Keyring(tmp_path, roots, is_settled=True), 3)
+    assert changes == []
+    Keyring(tmp_path, roots)
+    assert changes == [("erase", 1)]
+
+
+def test_a_keyring_whose_deletion_failed_is_not_settled(tmp_path: Path) -> None:
+    roots = FakeRoots()
+    keyring = Keyring(tmp_path, roots)
+    roots.before = _cut(("erase", 1), OSError(errno.EIO, "broken"))
+    with pytest.raises(OSError, match="broken"):
+        keyring.erase([(AUDIO, 3)], {})
+    assert not keyring.is_settled
