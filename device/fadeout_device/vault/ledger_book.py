@@ -8,6 +8,7 @@ of its own before anything is opened. Entries have an end date like everything e
 from __future__ import annotations
 
 import errno
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -91,10 +92,12 @@ class LedgerBook:
 
     def opened(self, by: Visitor, purpose: Purpose, items: Sequence[Item], now_s: float) -> None:
         """Write that items are about to be opened."""
-        recordings = tuple(dict.fromkeys(item.recording for item in items))[: ledger.MAX_RECORDINGS]
-        self._append(
-            ledger.OpenedEntry, now_s, by=by, purpose=purpose, items=len(items), recordings=recordings
-        )
+        counts = Counter(item.recording for item in items)
+        names = list(counts)
+        for start in range(0, len(names), ledger.MAX_RECORDINGS):
+            part = tuple(names[start : start + ledger.MAX_RECORDINGS])
+            opened = sum(counts[name] for name in part)
+            self._append(ledger.OpenedEntry, now_s, by=by, purpose=purpose, items=opened, recordings=part)
 
     def expire(self, now_s: float) -> None:
         """Drop the entries whose end date has come, and say so in a new one."""

@@ -147,6 +147,15 @@ def test_every_opening_has_its_entry_and_it_comes_first(rig: Rig, desk: Desk) ->
     assert since.items == 2
 
 
+def test_opening_many_is_told_in_parts_that_name_them_all(rig: Rig, desk: Desk) -> None:
+    recordings = {rig.seal() for _ in range(120)}
+    desk.erase(messages.Erase(since_s=3600.0))
+    opened = entries(rig, "opened")
+    assert [len(entry.recordings) for entry in opened] == [100, 20]
+    assert [entry.items for entry in opened] == [200, 40]
+    assert {name for entry in opened for name in entry.recordings} == recordings
+
+
 @pytest.mark.parametrize("opens", ["show", "play"])
 def test_what_cannot_be_written_down_is_not_opened(
     rig: Rig, desk: Desk, monkeypatch: pytest.MonkeyPatch, opens: str
