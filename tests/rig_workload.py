@@ -144,6 +144,12 @@ class Vault:
         recording, _ = self.store.seal(said, content(number))
         items = self.store.find(recording)
         self.tell("sealed", number, *(item.id for item in items))
+        copies = self.folder / "copies"
+        for item in items if copies.is_dir() else ():
+            # As the attacker would who sees everything; by `writev` too.
+            copy = os.open(copies / item.id, os.O_WRONLY | os.O_CREAT, 0o600)
+            os.writev(copy, [(self.state / "items" / item.id).read_bytes()])
+            os.close(copy)
         return items
 
     def erase(self, items: Iterable[Item]) -> None:

@@ -19,6 +19,8 @@ from sqlite_utils import Database
 
 from fadeout_device.errors import StorageError
 from fadeout_device.policy import CLASSES, ItemClass
+from fadeout_device.vault.durable import storage_errors, sync_folder
+from fadeout_device.vault.errors import SyncError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 class IndexFullError(StorageError):
     """The disk has no room for a change of the index."""
 
+
+_FAILED_SYNCS = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC)
 
 State = Literal["sealing", "live", "erasing"]
 Mark = Literal["", "debug", "canary"]
@@ -136,6 +140,9 @@ class Index:
                     self._make_table(name, table)
                 self.db.execute("CREATE INDEX IF NOT EXISTS item_end ON item (ends_at_s)")
                 self._start_leaves()
+        # SQLite syncs the folder when it makes its files, but does not look whether that went well.
+        with storage_errors(path):
+            sync_folder(path.parent)
 
     def _start_leaves(self) -> None:
         """Count from leaf 0 in every class that has no count yet."""
@@ -160,6 +167,7 @@ class Index:
 
         Raises:
             StorageError: nothing was committed.
+            SyncError: it may be committed or not; the process must end.
         """
         with _translated(), self.db.atomic():
             yield
@@ -335,10 +343,12 @@ def _item(row: dict[str, Any]) -> Item:
 
 @contextlib.contextmanager
 def _translated() -> Iterator[None]:
-    """Turn SQLite's errors into ours."""
+    """Turn SQLite's errors into ours; a failed sync is a failed sync, whoever called it."""
     try:
         yield
     except sqlite3.Error as err:
+        if getattr(err, "sqlite_errorcode", None) in _FAILED_SYNCS:
+            raise SyncError("fsync failed for the index") from err
         if getattr(err, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
             raise IndexFullError(
                 "no space left on the disk for the index", "free some space; erasing goes on by itself"
