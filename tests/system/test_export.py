@@ -320,3 +320,21 @@ def test_what_is_exported_is_in_clear_nowhere(captured: tuple[Home, Path, list[s
     anna.unpack(file, home.folder / "unpacked")
     (wav, *_) = (home.folder / "unpacked").rglob("audio.wav")
     assert secrets.found(wav.read_bytes())["audio, raw"] > 1000
+
+
+def test_at_a_terminal_a_bar_shows_how_far_it_is(desktop: Desktop) -> None:
+    ours, theirs = pty.openpty()
+    file = desktop.target / "said.age"
+    try:
+        made = subprocess.run(
+            [*CLI, "export", "--all", "--to", "anna", "-o", file], stderr=theirs, stdout=subprocess.PIPE,
+            env=desktop.home.environment(TERM="xterm"), timeout=60, check=False,
+        )  # fmt: skip
+        drawn = os.read(ours, 65_536).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert made.returncode == 0
+    assert "encrypting to anna" in drawn
+    assert "/2" in drawn
+    assert f"wrote {file}: 2 recordings" in made.stdout.decode()
