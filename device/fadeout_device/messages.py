@@ -229,7 +229,7 @@ class DebugCapture(Message, tag="debug_capture", frozen=True):
 
     is_on: bool | None
     """None: only ask."""
-    for_s: Annotated[float, Meta(gt=0)] = 0.0
+    for_s: Annotated[float, Meta(ge=0)] = 0.0
 
 
 class Watch(Message, frozen=True):

@@ -186,7 +186,7 @@ class Eraser:
             self._making_room(items, finish)
         except (OSError, StorageError) as err:
             raise EraseError(
-                f"every key was erased, but the rest of {len(items)} items cannot be removed: {reason(err)}",
+                f"every key was erased, but the rest of {_count(items)} cannot be removed: {reason(err)}",
                 next_step(err),
             ) from err
         self._events_to_withdraw = []
@@ -276,6 +276,12 @@ class Eraser:
         return ids
 
 
+def _count(items: Sequence[Item]) -> str:
+    """Return how many items these are; canaries only where there is nothing else."""
+    held = sum(not item.is_canary for item in items)
+    return f"{held} items" if held or not items else f"{len(items)} canaries"
+
+
 def _is_reported(item: Item) -> bool:
     return item.item_class.kind == "action" and item.state == "live" and not item.is_canary
 
@@ -286,4 +292,4 @@ def _told(items: Sequence[Item]) -> Iterator[None]:
     try:
         yield
     except (OSError, StorageError) as err:
-        raise EraseError(f"{len(items)} items are not erased yet: {reason(err)}", next_step(err)) from err
+        raise EraseError(f"{_count(items)} are not erased yet: {reason(err)}", next_step(err)) from err

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from device.vault.conftest import utterance
-from fadeout_device import messages
+from fadeout_device import messages, wire
+from fadeout_device.cli import vault_client
+from fadeout_device.cli.__main__ import main
 from fadeout_device.confine import Confinement
 from fadeout_device.errors import StorageError, UsageError
-from fadeout_device.vault import envelope, switches
+from fadeout_device.vault import control_arrow, envelope, switches
 from fadeout_device.vault.desk import Desk
 from fadeout_device.vault.errors import NoSuchRecordingError
 from fadeout_device.vault.explain import explain
@@ -197,6 +201,30 @@ def test_whoever_watches_is_told_when_a_mode_begins_and_ends(rig: Rig, around: _
 )
 def test_what_loosens_needs_somebody_at_the_device(command: messages.Command, *, needs: bool) -> None:
     assert messages.needs_presence(command) is needs
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["guest"], ["guest", "on"], ["guest", "off"], ["guest", "--for", "3h"],
+        ["debug-capture"], ["debug-capture", "off"], ["debug-capture", "on"],
+        ["debug-capture", "on", "--for", "5m"], ["explain", "ab"],
+    ],
+)  # fmt: skip
+def test_what_the_command_sends_the_vault_understands(
+    arguments: list[str], rig: Rig, around: _Around, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.restart(DEBUG)
+    service = around.serve(rig)
+    ours, theirs = socket.socketpair()
+    ours.settimeout(10)
+    thread = threading.Thread(target=lambda: control_arrow.serve(wire.Connection(theirs), service))
+    thread.start()
+    monkeypatch.setattr(vault_client, "connect", lambda _state, _timeout_s: wire.Connection(ours))
+    assert main(arguments) == (66 if arguments[0] == "explain" else 0)
+    thread.join(10)
+    theirs.close()
+    assert not thread.is_alive()
 
 
 def test_beyond_the_size_cap_the_oldest_go_early_and_are_told_so(rig: Rig, around: _Around) -> None:
