@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from fadeout_device.vault.belief import Reading
+from fadeout_device.vault.clock import ReplayClock
 from fadeout_device.vault.roots import SLOTS
 from fadeout_device.vault.rootslot import WIDE_BYTES
 
@@ -12,17 +14,36 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class FakeClock:
-    """A clock that a test moves."""
+class FakeClock(ReplayClock):
+    """A clock that a test moves, by `now_s`. Nothing contradicts it."""
 
     def __init__(self, now_s: float = 1_600_000_000.0) -> None:
-        self.now_s = now_s
+        super().__init__(now_s)
 
-    def now(self) -> float:
-        return self.now_s
 
-    def raise_floor(self, at_s: float) -> None:
-        self.now_s = max(self.now_s, at_s)
+class FakeMachine:
+    """The clocks of a machine, which need not agree."""
+
+    def __init__(self, wall_s: float = 1_600_000_000.0) -> None:
+        self.wall_s = wall_s
+        self.running_s = 100.0
+        self.boots = 1
+        self.is_synchronised = True
+        self.rtc_s: float | None = None
+
+    def read(self) -> Reading:
+        return Reading(self.wall_s, self.running_s, f"boot {self.boots}", self.is_synchronised, self.rtc_s)
+
+    def wait(self, seconds: float) -> None:
+        self.wall_s += seconds
+        self.running_s += seconds
+
+    def boot(self, off_s: float, *, is_synchronised: bool = False) -> None:
+        """Start again, after that time; the wall clock went on."""
+        self.wall_s += off_s
+        self.running_s = 20.0
+        self.boots += 1
+        self.is_synchronised = is_synchronised
 
 
 class PowerCutError(Exception):

@@ -205,6 +205,13 @@ class Status(Message, frozen=True):
     """Ask how the vault is."""
 
 
+class LookAtClock(Message, tag="clock", frozen=True):
+    """Ask what time it is believed to be."""
+
+    confirm: bool = False
+    """Somebody at the device says that the wall clock is right."""
+
+
 class GetPolicy(Message, tag="policy", frozen=True):
     """Ask for the retention policy that is being enforced."""
 
@@ -239,7 +246,7 @@ class Watch(Message, frozen=True):
 Command = (
     ListRecordings | Show | Play | Erase | Reset | GetLedger | Export
     | ListRecipients | AddRecipient | ConfirmRecipient | RemoveRecipient
-    | Status | GetPolicy | Explain | Guest | DebugCapture | Watch
+    | LookAtClock | Status | GetPolicy | Explain | Guest | DebugCapture | Watch
 )  # fmt: skip
 
 
@@ -312,8 +319,9 @@ class ItemReason(Part, frozen=True):
     """Why one item is still here, and when it goes."""
 
     kind: Kind
-    state: Literal["kept", "erasing", "overdue"]
-    """`erasing`: nothing opens it, its key still exists. `overdue`: its time has come, the sweep has not."""
+    state: Literal["kept", "erasing", "overdue", "locked"]
+    """`erasing`: nothing opens it, its key still exists. `overdue`: its time has come, the sweep has not.
+    `locked`: whether its time has come is not certain."""
     expires_at_s: int
     promised_s: int
     """The period that was promised when it was captured."""
@@ -410,6 +418,26 @@ class Recipients(Message, tag="recipient_list", frozen=True):
     recipients: tuple[RecipientRow, ...]
 
 
+class ClockReport(Message, tag="clock_report", frozen=True):
+    """The answer to `LookAtClock`: what time it is, and why that is believed. Times in Unix seconds, UTC."""
+
+    now_s: float
+    """For reading."""
+    proven_s: float
+    """For end dates, and for whatever cannot be undone."""
+    wall_s: float
+    because: Literal["first", "unknown", "steady", "synchronised", "battery", "stood", "person"]
+    """`unknown`: nobody knows for how long the machine was off."""
+    is_synchronised: bool
+    has_battery_clock: bool
+    ahead_s: float
+    """A jump of the wall clock that is not confirmed; 0: none."""
+    left_s: float | None
+    """For how much longer it must stand; None: it must be confirmed in another way, or there is none."""
+    locked: int
+    """Items that are neither opened nor erased until the time is certain."""
+
+
 class StatusReport(Message, tag="status_report", frozen=True):
     """The answer to `Status`."""
 
@@ -442,8 +470,7 @@ class StatusReport(Message, tag="status_report", frozen=True):
     last_sweep_s: float | None
     last_sweep: str
     """`ok`, or the reason why the last sweep failed."""
-    time_s: float
-    """What the vault believes the time to be; Unix seconds, UTC."""
+    clock: ClockReport
     ledger_entries: int
     ledger_key: str
     """The public key that signs the ledger, 64 hex digits."""
@@ -501,5 +528,5 @@ class Failure(Message, omit_defaults=True, frozen=True):
 
 Answer = (
     Recordings | Opened | LedgerReport | Erased | ExportBegins | ExportPart | ExportEnds | Recipients
-    | StatusReport | PolicyReport | Explanation | Modes | Happening | Failure
+    | ClockReport | StatusReport | PolicyReport | Explanation | Modes | Happening | Failure
 )  # fmt: skip

@@ -11,7 +11,19 @@ from typing import Any
 import argcomplete
 
 from fadeout_device import __version__
-from fadeout_device.cli import checks, explain, export, health, held, ledger, modes, replay, root, run
+from fadeout_device.cli import (
+    checks,
+    clock,
+    explain,
+    export,
+    health,
+    held,
+    ledger,
+    modes,
+    replay,
+    root,
+    run,
+)
 from fadeout_device.errors import FadeoutError
 
 _EXIT_INTERRUPTED = 130
@@ -25,7 +37,8 @@ first steps:
   fadeout erase --last 1          destroy the newest recording's keys
 
 exit codes: 0 done, 64 wrong usage, 65 bad audio, 66 no such recording, 67 no such recipient,
-69 something does not answer, 73 cannot write, 74 erasing failed, 78 configuration
+69 something does not answer, 73 cannot write, 74 erasing failed,
+75 the time is not certain, 78 configuration
 """
 
 
@@ -55,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     )
     whole.add_argument("--version", action="version", version=f"fadeout {__version__}")
     verbs = whole.add_subparsers(metavar="VERB", required=True, title="verbs", parser_class=_Parser)
-    for group_of_verbs in (run, replay, held, export, ledger, explain, modes, health, root, checks):
+    for group_of_verbs in (run, replay, held, export, ledger, explain, modes, health, clock, root, checks):
         group_of_verbs.add_verbs(verbs)
     return whole
 

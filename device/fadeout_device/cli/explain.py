@@ -68,6 +68,8 @@ def _rows(item: messages.ItemReason, now: float, answer: messages.Explanation) -
             end += f"; ERASING FAILED, will be tried again: {answer.last_sweep}"
     elif item.state == "overdue":
         end = "with the next sweep: its time is over, and nothing opens it any more"
+    elif item.state == "locked":
+        end += "; closed until the time is certain: see fadeout clock"
     allowed = "would not keep it" if item.allowed_s is None else f"keeps it for {shown.span(item.allowed_s)}"
     rows = [
         [item.kind, "goes", end],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fadeout_device import config, messages
-from fadeout_device.cli import modes, shown
+from fadeout_device.cli import clock, modes, shown
 from fadeout_device.cli.happenings import describe
 from fadeout_device.cli.places import config_file, state_folder
 from fadeout_device.cli.vault_client import ask, watch
@@ -72,7 +72,7 @@ def status(arguments: argparse.Namespace) -> int:
         ["", f"does not protect against {answer.root_does_not}"],
         ["network", f"{answer.network} in the ear and the vault"],
         ["memory", answer.memory],
-        ["time", shown.clock_time(answer.time_s)],
+        *clock.lines(answer.clock),
         ["policy", answer.policy_hash],
         ["version", answer.version],
     ]

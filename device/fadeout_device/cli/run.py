@@ -170,7 +170,7 @@ def _settle(arguments: argparse.Namespace) -> None:
         status = _status(arguments)
         if status is not None:
             is_told = status.unsent_events == 0 or time.monotonic() > broker_deadline_mono_s
-            ends_soon = status.next_end_s is not None and status.next_end_s - status.time_s < _SOON_S
+            ends_soon = status.next_end_s is not None and status.next_end_s - status.clock.proven_s < _SOON_S
             if is_told and not ends_soon and not status.overdue:
                 return
         time.sleep(_LOOK_EVERY_S)

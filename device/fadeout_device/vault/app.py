@@ -21,11 +21,12 @@ from fadeout_device.vault.clock import ReplayClock, SystemClock
 from fadeout_device.vault.doors import Doors
 from fadeout_device.vault.durable import reason, storage_errors
 from fadeout_device.vault.errors import EraseError, SyncError
-from fadeout_device.vault.privacy import Around, Privacy, boot_id, local_minute
+from fadeout_device.vault.privacy import Around, Privacy, local_minute
 from fadeout_device.vault.reporter_arrow import ReporterArrow
 from fadeout_device.vault.root_home import Move, erase_another, migrate, settle
 from fadeout_device.vault.service import Service
 from fadeout_device.vault.store import Store, lock
+from fadeout_device.vault.time_sources import boot_id
 from fadeout_device.vault.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -185,6 +186,7 @@ class _Vault:
         wait_s = _LONGEST_WAIT_S
         with self.service.lock:
             if not self._is_replay:
+                self.service.look_at_clock()
                 if self.service.seconds_to_sweep() <= 0:
                     self.service.sweep()
                 self.service.tell_modes()

@@ -72,6 +72,7 @@ _ANSWERS: dict[type, Callable[[Desk, Any], messages.Answer]] = {
         (desk.remove_recipient(command.name),)
     ),
     messages.Reset: lambda desk, _: desk.reset(),
+    messages.LookAtClock: lambda desk, command: desk.clock(command),
     messages.Status: lambda desk, _: desk.status(),
     messages.GetPolicy: lambda desk, _: desk.policy(),
     messages.Explain: lambda desk, command: desk.explain(command.recording),

@@ -39,7 +39,15 @@ from fadeout_device.vault.service import EAR_AWAY
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from fadeout_device.messages import DebugCapture, Explanation, Guest, Modes, Purpose
+    from fadeout_device.messages import (
+        ClockReport,
+        DebugCapture,
+        Explanation,
+        Guest,
+        LookAtClock,
+        Modes,
+        Purpose,
+    )
     from fadeout_device.vault.index import Item
     from fadeout_device.vault.ledger import Signed
     from fadeout_device.vault.recipients import Recipient
@@ -55,8 +63,8 @@ class Desk:
     def recordings(self) -> Recordings:
         """Return what is held, newest first, without opening anything."""
         with self._service.lock:
-            now = self._service.clock.now()
-            rows = _rows(item for item in self._service.store.index.live() if item.ends_at_s > now)
+            store, view = self._service.store, self._service.store.timekeeper.view()
+            rows = _rows(item for item in store.index.live() if view.remaining_s(item) > 0)
             return Recordings(tuple(reversed(rows)))
 
     def show(self, name: str) -> Opened:
@@ -86,7 +94,7 @@ class Desk:
         """Return the ledger as lines of JSON: docs/format.md, "Export of the ledger"."""
         with self._service.lock:
             book = self._service.store.ledger
-            head = book.head(self._service.clock.now(), command.nonce)
+            head = book.head(self._service.clock.proven(), command.nonce)
             entries = book.entries()
             lines = [_ledger_line("head", head), *(_ledger_line("body", entry) for entry in entries)]
             return LedgerReport(len(entries), book.public_key), b"".join(lines)
@@ -145,8 +153,8 @@ class Desk:
             recipient = self._recipients().confirmed(command.to)
             _refuse_two_ways(command, "export")
             named = self._service.store.index.live() if command.everything else self._named(command, "export")
-            now = self._service.clock.now()
-            items = [item for item in named if item.ends_at_s > now]
+            view = self._service.store.timekeeper.view()
+            items = [item for item in named if view.remaining_s(item) > 0]
             return Chosen(recipient, items, _rows(items))
 
     # ---- who may be exported to
@@ -179,7 +187,7 @@ class Desk:
             found = {item.id: item for name in command.recordings for item in self._service.store.find(name)}
             return list(found.values())
         if command.since_s is not None:
-            return self._service.store.captured_since(self._service.clock.now() - command.since_s, purpose)
+            return self._service.store.captured_since(self._service.clock.proven() - command.since_s, purpose)
         newest = [row.recording for row in self.recordings().recordings[: command.last]]
         return [item for item in self._service.store.index.live() if item.recording in newest]
 
@@ -200,6 +208,19 @@ class Desk:
     def debug_capture(self, command: DebugCapture) -> Modes:
         """Begin or end debug capture."""
         return switches.debug_capture(self._service, command)
+
+    def clock(self, command: LookAtClock) -> ClockReport:
+        """Say what time it is believed to be, and why; believe the wall clock, if somebody says so.
+
+        Raises:
+            StorageError: that cannot be stored, and is not believed.
+        """
+        with self._service.lock:
+            if command.confirm:
+                self._service.confirm_clock()
+            else:
+                self._service.look_at_clock()
+            return self._service.store.timekeeper.report()
 
     def status(self) -> StatusReport:
         """Return how the vault is."""
@@ -228,7 +249,7 @@ class Desk:
                 next_end_s=self._service.store.index.next_end_s(canaries=False),
                 last_sweep_s=self._service.last_sweep_s,
                 last_sweep=self._service.last_sweep,
-                time_s=self._service.clock.now(),
+                clock=self._service.store.timekeeper.report(),
                 ledger_entries=self._service.store.ledger.count(),
                 ledger_key=self._service.store.ledger.public_key,
                 root_store=self._service.store.roots.name,

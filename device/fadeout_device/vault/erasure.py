@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from fadeout_device.messages import Reason
-    from fadeout_device.vault.clock import Clock
     from fadeout_device.vault.index import Index, Item
     from fadeout_device.vault.keyring import Keyring
     from fadeout_device.vault.ledger_book import LedgerBook
     from fadeout_device.vault.outbox import Outbox
     from fadeout_device.vault.reserve import Reserve
     from fadeout_device.vault.sealed_files import SealedFiles
+    from fadeout_device.vault.timekeeper import Timekeeper
 
 log = logging.getLogger(__name__)
 
@@ -62,9 +62,9 @@ class Parts(NamedTuple):
 class Eraser:
     """Erases items of one state folder."""
 
-    def __init__(self, parts: Parts, clock: Clock) -> None:
+    def __init__(self, parts: Parts, timekeeper: Timekeeper) -> None:
         self._keyring, self._index, self._outbox, self._files, self._reserve, self._ledger = parts
-        self._clock = clock
+        self._timekeeper = timekeeper
         self._events_to_withdraw: list[tuple[Item, bytes]] = []
 
     # ---- the three steps
@@ -122,7 +122,9 @@ class Eraser:
         """Remove the rows of what was erased, and write the receipt: both or neither."""
         self._index.remove([item.id for item in items])
         items = [item for item in items if not item.is_canary]
-        self._ledger.erased(items, self._keyring.generation, self._keyring.roots.name, self._clock.now())
+        self._ledger.erased(
+            items, self._keyring.generation, self._keyring.roots.name, self._timekeeper.proven()
+        )
 
     # ---- what is erased, and why
 
@@ -180,7 +182,7 @@ class Eraser:
             self._keyring.replant()
             with self._index.transaction():
                 self._index.set_meta("planting", self._keyring.planting)
-                self._ledger.rekey(self._keyring.signing_seed, self._clock.now())
+                self._ledger.rekey(self._keyring.signing_seed, self._timekeeper.proven())
 
         try:
             self._making_room(items, finish)
@@ -196,11 +198,11 @@ class Eraser:
 
         Also remembers how late it is, so that a clock that goes back later delays nothing.
         """
-        now = self._clock.now()
+        now = self._timekeeper.proven()
         erased = self.erase(self._index.expired(now), "expired", withdraw=False)
         try:
             with self._index.transaction():
-                self._index.set_meta("clock_floor_s", str(now))
+                self._timekeeper.note()
                 self._index.forget_deliveries(now - _DELIVERY_MEMORY_S)
                 self._ledger.expire(now)
                 self._outbox.remove_ended(now)
@@ -237,12 +239,12 @@ class Eraser:
 
     def overdue(self) -> int:
         """Return how many items should be gone and are not."""
-        return self._index.count_due(self._clock.now())
+        return self._index.count_due(self._timekeeper.proven())
 
     def note_failure(self, err: EraseError) -> None:
         """Write into the ledger that an erasure could not be completed, as far as anything can be written."""
         with contextlib.suppress(StorageError), self._index.transaction():
-            self._ledger.failed(err.__cause__ or err, self.overdue(), self._clock.now())
+            self._ledger.failed(err.__cause__ or err, self.overdue(), self._timekeeper.proven())
 
     def are_gone(self, items: Iterable[Item]) -> bool:
         """Say whether the keys of all these items are gone for good."""

@@ -28,6 +28,12 @@ class KeyErasedError(FadeoutError):
         super().__init__("the key of this recording was erased")
 
 
+class TimeError(FadeoutError):
+    """Nobody knows yet whether its time is over: neither opened nor erased until that is certain."""
+
+    exit_code = os.EX_TEMPFAIL
+
+
 class NoSuchRecordingError(FadeoutError):
     """No recording of that name is held."""
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fadeout_device.vault.index import Item
     from fadeout_device.vault.ledger import ErasedEntry
     from fadeout_device.vault.service import Service
+    from fadeout_device.vault.timekeeper import Timekeeper
 
 
 def explain(service: Service, name: str) -> Explanation:
@@ -23,7 +24,7 @@ def explain(service: Service, name: str) -> Explanation:
         NoSuchRecordingError: more than one does.
     """
     with service.lock:
-        index, policy, now_s = service.store.index, service.store.policy, service.clock.now()
+        index, policy, keeper = service.store.index, service.store.policy, service.store.timekeeper
         items = index.of(name) if name else []
         recordings = {item.recording for item in items}
         if len(recordings) > 1:
@@ -35,7 +36,7 @@ def explain(service: Service, name: str) -> Explanation:
         return Explanation(
             recording=items[0].recording if items else name,
             outcome=items[0].item_class.outcome if items else "",
-            items=tuple(_reason(item, policy, now_s, oldest_first.get(item.id, 0)) for item in items),
+            items=tuple(_reason(item, policy, keeper, oldest_first.get(item.id, 0)) for item in items),
             held_items=len(oldest_first),
             held_bytes=index.live_size_bytes(),
             max_size_bytes=policy.max_size_bytes,
@@ -48,12 +49,14 @@ def _receipt(entry: ErasedEntry | None) -> Receipt | None:
     return None if entry is None else Receipt(entry.seq, entry.reason, entry.hour)
 
 
-def _reason(item: Item, policy: Policy, now_s: float, age_rank: int) -> ItemReason:
-    state: Literal["kept", "erasing", "overdue"] = "kept"
+def _reason(item: Item, policy: Policy, keeper: Timekeeper, age_rank: int) -> ItemReason:
+    state: Literal["kept", "erasing", "overdue", "locked"] = "kept"
     if item.state != "live":
         state = "erasing"
-    elif item.ends_at_s <= now_s:
+    elif item.ends_at_s <= keeper.proven():
         state = "overdue"
+    elif keeper.is_locked(item):
+        state = "locked"
     ruled_by: Literal["promise", "shorter policy", "debug capture"] = "promise"
     if item.period_s < item.promised_s:
         ruled_by = "shorter policy"

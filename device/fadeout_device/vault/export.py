@@ -146,8 +146,8 @@ class Export:
 
     def _refuse_what_has_gone(self) -> None:
         with self._service.lock:
-            now_s = self._service.clock.now()
-            live = {item.id for item in self._service.store.index.live() if item.ends_at_s > now_s}
+            store, view = self._service.store, self._service.store.timekeeper.view()
+            live = {item.id for item in store.index.live() if view.remaining_s(item) > 0}
         if not all(item.id in live for items in self._chosen.items.values() for item in items):
             raise _gone()
 

@@ -65,6 +65,8 @@ _TABLES: dict[str, dict[str, Any]] = {
             "size_bytes": int,
             "reason": str,
             "mark": str,
+            "era": int,
+            "ahead_s": int,
         },
         "pk": "id",
     },
@@ -113,6 +115,10 @@ class Item(NamedTuple):
     promised_s: int = 0
     """The period that was promised at capture."""
     mark: Mark = ""
+    era: int = 0
+    """In which start of the machine it was captured."""
+    ahead_s: int = 0
+    """How far the wall clock was ahead then, not confirmed."""
 
     @property
     def is_canary(self) -> bool:
@@ -217,6 +223,31 @@ class Index:
             "UPDATE item SET ends_at_s = ?, period_s = ? WHERE id = ? AND ends_at_s > ?",
             [ends_at_s, period_s, item_id, ends_at_s],
         )
+
+    def date(self, items: Iterable[Item], era: int, ahead_s: int) -> list[Item]:
+        """Note what the time was like when these were captured; returns them with it."""
+        dated = [item._replace(era=era, ahead_s=ahead_s) for item in items]
+        for item in dated:
+            self.db.execute("UPDATE item SET era = ?, ahead_s = ? WHERE id = ?", [era, ahead_s, item.id])
+        return dated
+
+    def move_end(self, item: Item, ends_at_s: int, ahead_s: int) -> None:
+        """Give an item the end date that is the same one by a clock that was put right."""
+        self.db.execute(
+            "UPDATE item SET ends_at_s = ?, ahead_s = ? WHERE id = ?", [ends_at_s, ahead_s, item.id]
+        )
+        self.db.execute(
+            "UPDATE outbox SET ends_at_s = ? WHERE what = 'action' AND item = ?", [ends_at_s, item.id]
+        )
+
+    def move_memory(self, shift_s: int) -> None:
+        """Remember deliveries, and what is still to be withdrawn, for as long as without that jump."""
+        self.db.execute("UPDATE delivery SET at_s = at_s + ?", [shift_s])
+        self.db.execute("UPDATE outbox SET ends_at_s = ends_at_s + ? WHERE what = 'erase'", [shift_s])
+
+    def forget_ahead(self, era: int) -> None:
+        """Forget how far the clock was ahead in this era: it was a lie."""
+        self.db.execute("UPDATE item SET ahead_s = 0 WHERE era = ?", [era])
 
     def remove(self, ids: Iterable[str]) -> None:
         """Delete rows."""
@@ -337,7 +368,7 @@ def _item(row: dict[str, Any]) -> Item:
         row["id"], row["recording"], ItemClass(row["outcome"], row["kind"]), row["leaf"], row["state"],
         row["ends_at_s"], row["period_s"], bool(row["ends_on_update"]), row["size_bytes"],
         row["reason"] or "recovered", row["promised_s"] or row["period_s"],
-        row["mark"] or "",
+        row["mark"] or "", row["era"] or 0, row["ahead_s"] or 0,
     )  # fmt: skip
 
 

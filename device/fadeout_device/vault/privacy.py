@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -16,7 +15,7 @@ import msgspec
 from fadeout_device.errors import StorageError, UsageError
 from fadeout_device.policy import DEBUG_LASTS_S
 from fadeout_device.vault import modes
-from fadeout_device.vault.clock import boottime_s
+from fadeout_device.vault.time_sources import boot_id, boottime_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,11 +35,6 @@ def local_minute(at_s: float) -> int:
     """Return the minute of the day that the clock on the wall shows."""
     shown = time.localtime(at_s)
     return shown.tm_hour * 60 + shown.tm_min
-
-
-def boot_id() -> str:
-    """Return the kernel's name for this start of the machine."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
 class Around(NamedTuple):
@@ -71,8 +65,8 @@ class Privacy:
 
     def moment(self) -> modes.Moment:
         """Return what time it is."""
-        now_s = self._clock.now()
-        return modes.Moment(now_s, now_s, self._running_s(), self._boot)
+        proven_s = self._clock.proven() if self._clock.is_known() else None
+        return modes.Moment(self._clock.now(), proven_s, self._running_s(), self._boot)
 
     @property
     def state(self) -> modes.State:

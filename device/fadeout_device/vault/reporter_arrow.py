@@ -239,7 +239,7 @@ class ReporterArrow:
         if self._is_state_in_flight:
             return
         state = self._state()
-        now = self._service.clock.now()
+        now = self._service.clock.proven()
         if state != self._state_sent or now - self._state_sent_s >= STATE_EVERY_S:
             self._state_seq -= 1
             self._state_sent, self._state_sent_s, self._is_state_in_flight = state, now, True
@@ -265,6 +265,8 @@ class ReporterArrow:
         """Hand a line over, unless it was; False when there was nothing to tell any more."""
         if line.seq in self._in_flight or line.seq in self._told:
             return True
+        if line.what == "action" and self._waits(line):
+            return True
         publish = self._withdrawal(line) if line.what == "erase" else self._action(line)
         if publish is None:
             self._told.add(line.seq)
@@ -274,6 +276,11 @@ class ReporterArrow:
         self._send(publish)
         return True
 
+    def _waits(self, line: Line) -> bool:
+        """Say whether its event can only be made once the time is certain."""
+        store = self._service.store
+        return any(store.timekeeper.is_locked(item) for item in store.index.items("id = ?", [line.item]))
+
     def _withdrawal(self, line: Line) -> contract.Publish:
         notice = contract.EraseNotice(v=contract.VERSION, ids=(line.event_id,))
         return contract.Publish(line.seq, notice)
@@ -281,11 +288,13 @@ class ReporterArrow:
     def _action(self, line: Line) -> contract.Publish | None:
         """Make the event of an action item; None when the item has ended or cannot be opened any more."""
         store = self._service.store
-        ttl_s = int(line.ends_at_s - self._service.clock.now())
         found = store.index.items("id = ?", [line.item])
-        if ttl_s < 1 or not found:
+        if not found:
             return None
         (item,) = found
+        ttl_s = int(store.timekeeper.remaining_s(item))
+        if ttl_s < 1:
+            return None
         try:
             event_id, metadata = store.event_id(item), store.metadata(item, "event", "reporter")
         except KeyErasedError:

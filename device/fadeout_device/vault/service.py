@@ -182,10 +182,22 @@ class Service:
             if self.seconds_to_sweep() <= 0:
                 self.sweep()
 
+    def look_at_clock(self) -> None:
+        """Look at the machine's clocks: what is confirmed, and what looks due."""
+        with self.lock:
+            self.store.timekeeper.look()
+
+    def confirm_clock(self) -> None:
+        """Believe the wall clock: somebody at the device says that it is right. Raises StorageError."""
+        with self.lock:
+            self.store.timekeeper.confirm()
+            self.sweep()
+
     def sweep(self) -> None:
         """Erase what is due. A failure is told, and the next sweep tries again."""
         with self.lock:
-            self._last_sweep_s = self.clock.now()
+            self.store.timekeeper.look()
+            self._last_sweep_s = self.clock.proven()
             self.sweeps += 1
             try:
                 if self.store.keyring.is_wiped:
@@ -205,7 +217,7 @@ class Service:
     def seconds_to_sweep(self) -> float:
         """Return the time until the next sweep is needed; not above zero when it is now."""
         with self.lock:
-            now = self.clock.now()
+            now = self.clock.proven()
             last = now - self._sweep_s if self._last_sweep_s is None else self._last_sweep_s
             next_end = self.store.index.next_end_s()
             until_end = self._sweep_s if next_end is None else next_end - now

@@ -33,6 +33,7 @@ from fadeout_device.vault.outbox import Outbox
 from fadeout_device.vault.recovery import obey_shorter_policy, reconcile
 from fadeout_device.vault.reserve import Reserve
 from fadeout_device.vault.sealed_files import Sealed, SealedFiles
+from fadeout_device.vault.timekeeper import Timekeeper
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -93,12 +94,13 @@ class Store:
         self._reserve = Reserve(folder / "reserve")
         self.ledger = LedgerBook(self.index, self.keyring.signing_seed, policy.ledger_s)
         parts = Parts(self.keyring, self.index, self.outbox, self.files, self._reserve, self.ledger)
-        self.eraser = Eraser(parts, clock)
-        self._clock.raise_floor(float(self.index.get_meta("clock_floor_s") or 0))
+        self.timekeeper = Timekeeper(self.index, clock)
+        self.eraser = Eraser(parts, self.timekeeper)
         with self.index.transaction(), storage_errors(self.files.folder):
             reconcile(self.index, self.keyring, self.files)
-            self.ledger.begin(clock.now())
+            self.ledger.begin(clock.proven())
             obey_shorter_policy(self.index, policy)
+        self.timekeeper.look()
 
     def close(self) -> None:
         """Close the index."""
@@ -125,6 +127,7 @@ class Store:
         if known is not None:
             kept = self.index.live_of(known)
             return known, tuple(Kept(item.item_class.kind, item.ends_at_s) for item in kept)
+        self.timekeeper.look()
         captured_at_s = self._clock.now() - utterance.age_s
         recording = secrets.token_hex(8)
         metadata = msgspec.json.encode(
@@ -142,7 +145,8 @@ class Store:
             "action": container.Body(metadata, b""),
         }
         try:
-            items = self._take_leaves(utterance.outcome, recording, captured_at_s, bodies, debug_s)
+            proven_at_s = self._clock.proven() - utterance.age_s
+            items = self._take_leaves(utterance.outcome, recording, proven_at_s, bodies, debug_s)
         except StorageError as err:
             raise SealError(f"an utterance could not be sealed and was dropped: {err}", err.hint) from err
         try:
@@ -150,7 +154,7 @@ class Store:
             with self.index.transaction():
                 self.index.set_state([item.id for item in items], "live")
                 if items:
-                    at_s = int(self._clock.now()) // _DELIVERY_GRID_S * _DELIVERY_GRID_S
+                    at_s = int(self._clock.proven()) // _DELIVERY_GRID_S * _DELIVERY_GRID_S
                     self.index.add_delivery(utterance.delivery, recording, at_s)
                 for item in items:
                     if item.item_class.kind == "action":
@@ -184,7 +188,7 @@ class Store:
                     continue
                 item = self._take_leaf(item_class, recording, captured_at_s, period, body, mark)
                 items.append(item)
-        return items
+            return self.index.date(items, *self.timekeeper.captured())
 
     def _take_leaf(  # noqa: PLR0913, PLR0917 - the columns of a row
         self,
@@ -227,8 +231,9 @@ class Store:
         self.index.clear()
         with self.index.transaction():
             self.index.set_meta("version", version)
+            self.timekeeper.note()
             reconcile(self.index, self.keyring, self.files)
-            self.ledger.begin(self._clock.now())
+            self.ledger.begin(self._clock.proven())
 
     def plant(self, classes: Sequence[ItemClass], now_s: float) -> list[Item]:
         """Seal a canary in each of these classes, as any item is sealed.
@@ -263,6 +268,7 @@ class Store:
 
         Raises:
             KeyErasedError: it is not live, its end date has come, or its key is gone.
+            TimeError: whether that has come is not certain.
             FormatError, AuthenticationError, StorageError: its file was changed or cannot be read, or
                 the ledger cannot be written: then nothing is opened.
         """
@@ -299,7 +305,7 @@ class Store:
     def _note_opening(self, items: Sequence[Item], purpose: Purpose, by: Visitor) -> None:
         def note() -> None:
             with self.index.transaction():
-                self.ledger.opened(by, purpose, items, self._clock.now())
+                self.ledger.opened(by, purpose, items, self._clock.proven())
 
         try:
             note()
@@ -321,17 +327,18 @@ class Store:
         return self.files.event_id(item)
 
     def _refuse_what_may_not_be_opened(self, item: Item) -> None:
-        if item.state != "live" or item.ends_at_s <= self._clock.now():
+        if item.state != "live" or item.ends_at_s <= self._clock.proven():
             raise KeyErasedError
+        self.timekeeper.refuse_locked(item)
 
     def find(self, name: str) -> list[Item]:
-        """Return the readable items of the recording whose id starts with `name`.
+        """Return the items held of the recording whose id starts with `name`.
 
         Raises:
             NoSuchRecordingError: there is none, or more than one.
         """
-        now = self._clock.now()
-        found = [item for item in self.index.live_of(name) if item.ends_at_s > now]
+        proven_s = self._clock.proven()
+        found = [item for item in self.index.live_of(name) if item.ends_at_s > proven_s]
         recordings = {item.recording for item in found}
         if not recordings or not name:
             raise NoSuchRecordingError(f"no recording {name} is held", "fadeout list shows what is held")
@@ -344,7 +351,8 @@ class Store:
     def captured_since(self, since_s: float, purpose: Purpose = "erase_since") -> list[Item]:
         """Return every live item of the recordings captured at this time or later; opens their envelopes.
 
-        An item whose envelope cannot be opened counts: ambiguous erasures erase more, not less.
+        The time is proven time. An item whose envelope cannot be opened, or was captured by a clock
+        that has been put right since, counts: ambiguous erasures erase more, not less.
         """
         # Of the others, even without rounding, the capture lies before.
         candidates = [
@@ -357,6 +365,10 @@ class Store:
             try:
                 captured_at_s = self._metadata(item, self.files.read(item)).captured_at_s
             except FadeoutError:
+                captured_at_s = since_s
+            earliest_s = item.ends_at_s - item.period_s
+            if not earliest_s - 1 <= captured_at_s <= earliest_s + self._sweep_s + 1:
+                # Captured by a clock that was wrong then, or has been put right since.
                 captured_at_s = since_s
             if captured_at_s >= since_s:
                 recordings.add(item.recording)
