@@ -368,6 +368,8 @@ def test_what_goes_meanwhile_breaks_the_export_off(
         run_until(desktop, lambda: happens(desktop, last), before_opening=at)
     assert broken.value.exit_code == os.EX_NOINPUT
     assert broken.value.hint
+    was_opened = any(last[0].recording in recordings for _, _, recordings in openings(desktop))
+    assert was_opened == (at > 2), "what had gone was opened all the same"
 
 
 def test_what_is_sealed_meanwhile_is_not_in_it_and_breaks_nothing(desktop: Desktop) -> None:
