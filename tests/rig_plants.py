@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fadeout_device.vault import durable, keyring, keytree, sealed_files, store
+from fadeout_device.vault import durable, keyring, keytree, rootslot, sealed_files, store
 from fadeout_device.vault.roots import file as root_file
-from fadeout_device.vault.rootslot import Root
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from fadeout_device.vault.rootslot import Root
 
 POWER = {
     "one slot": "the root is overwritten in one slot",
@@ -86,9 +87,19 @@ def _no_sync_of_folders() -> None:
 
 
 def _same_root() -> None:
-    constant = b"\x07" * 32
-    module: Any = keyring
-    module.Root = lambda generation, _secret: Root(generation, constant)
+    ring: Any = keyring
+    slots: Any = rootslot
+    seal, encode = ring.seal_blob, slots.encode
+    first: list[bytes] = []
+
+    def same(root: Root) -> Root:
+        first[:] = first or [root.secret]
+        return root._replace(secret=first[0])
+
+    opens = ring.open_blob
+    ring.seal_blob = lambda body, root: seal(body, same(root))
+    ring.open_blob = lambda blob, root: opens(blob, same(root))
+    slots.encode = lambda root, slot_bytes: encode(same(root), slot_bytes)
 
 
 def _old_root_stays() -> None:

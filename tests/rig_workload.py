@@ -209,6 +209,7 @@ def _sweep(vault: Vault) -> None:
     vault.sweep(vault.clock.now_s + DAY_S)
     vault.seal(2)
     vault.sweep(vault.clock.now_s + 7 * DAY_S)
+    vault.seal(3)
 
 
 def _panic(vault: Vault) -> None:
@@ -226,9 +227,21 @@ def _migrate(vault: Vault) -> None:
     vault.erase(first)
 
 
+def _life(vault: Vault) -> None:
+    """Seal much, erase out of order, let some end; then go on."""
+    held = [vault.seal(number) for number in range(1, 25)]
+    for number in (4, 17, 9, 0, 22, 13):
+        vault.erase(held[number])
+    vault.sweep(vault.clock.now_s + DAY_S)
+    for number in (25, 26):
+        vault.seal(number)
+
+
 STORIES: Mapping[str, Callable[[Vault], None]] = {
     "seal": _seal, "erase": _erase, "sweep": _sweep, "panic": _panic, "migrate": _migrate,
 }  # fmt: skip
+LIFE: Mapping[str, Callable[[Vault], None]] = {"life": _life}
+"""Too long to be cut off everywhere."""
 
 
 def prepare(folder: Path) -> None:
@@ -246,7 +259,7 @@ def tell_story(folder: Path, name: str) -> int:
     try:
         vault = Vault(folder)
         try:
-            STORIES[name](vault)
+            {**STORIES, **LIFE}[name](vault)
         except (SealError, EraseError):
             with contextlib.suppress(EraseError):
                 vault.store.eraser.erase_due()
