@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.system
 
 SOCKETS = ["control", "ear", "reporter"]
-IDLE_THREADS = 1 + len(SOCKETS)
-"""The one that sweeps, and one that accepts on each socket."""
+IDLE_THREADS = 2 + len(SOCKETS)
+"""The one that sweeps, the watchdog, and one that accepts on each socket."""
 _TIMEOUT_S = 5.0
 
 
