@@ -482,11 +482,14 @@ class StatusReport(Message, tag="status_report", frozen=True):
 
 
 class LedgerReport(Message, tag="ledger_report", frozen=True):
-    """The answer to `GetLedger`; the payload is the export: lines of JSON, as docs/format.md has them."""
+    """One part of the answer to `GetLedger`; the payload is lines of JSON, as docs/format.md has them."""
 
     entries: int
+    """How many there are in all parts."""
     public_key: str
     """64 hex digits."""
+    is_last: bool
+    """Whether no part follows."""
 
 
 class PolicyReport(Message, tag="policy_report", frozen=True):

@@ -7,13 +7,14 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-from fadeout_device import messages
 from fadeout_device.cli import shown
-from fadeout_device.cli.vault_client import ask
+from fadeout_device.cli.vault_client import ledger_parts
 from fadeout_device.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
+
+    from fadeout_device import messages
 
 _NONCE = re.compile(r"([0-9a-f]{2}){1,32}")
 _SHOWN_IDS = 3
@@ -39,25 +40,28 @@ def ledger(arguments: argparse.Namespace) -> int:
     """Show or export the ledger."""
     if arguments.nonce and not _NONCE.fullmatch(arguments.nonce):
         raise UsageError(f"--nonce: given {arguments.nonce[:40]}", "allowed: 2 to 64 hex digits, like 5eed")
-    answer, lines = ask(arguments, messages.GetLedger(arguments.nonce), messages.LedgerReport)
+    parts = ledger_parts(arguments, arguments.nonce)
     if arguments.key:
+        answer, _ = next(parts)
         if arguments.json:
             shown.print_json({"public_key": answer.public_key})
         else:
             shown.print_lines(answer.public_key)
     elif arguments.json:
-        sys.stdout.buffer.write(lines)
+        for _, lines in parts:
+            sys.stdout.buffer.write(lines)
         sys.stdout.flush()
     else:
-        _print(answer, lines)
+        _print(list(parts))
     return 0
 
 
-def _print(answer: messages.LedgerReport, lines: bytes) -> None:
-    rows = [_row(json.loads(json.loads(line)["body"])) for line in lines.splitlines()[1:]]
-    shown.print_table(
-        shown.count(answer.entries, "entry", "entries"), ["", "hour", "what", "why", "recordings"], rows
-    )
+def _print(parts: list[tuple[messages.LedgerReport, bytes]]) -> None:
+    answer = parts[0][0]
+    lines = b"".join(payload for _, payload in parts).splitlines()[1:]
+    rows = [_row(json.loads(json.loads(line)["body"])) for line in lines]
+    title = shown.count(answer.entries, "entry", "entries")
+    shown.print_table(title, ["", "hour", "what", "why", "recordings"], rows)
     shown.print_lines(f"signed by {answer.public_key}")
 
 

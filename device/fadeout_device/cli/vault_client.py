@@ -43,6 +43,20 @@ def ask(arguments: argparse.Namespace, command: messages.Command, kind: type[T])
         connection.close()
 
 
+def ledger_parts(arguments: argparse.Namespace, nonce: str) -> Iterator[tuple[messages.LedgerReport, bytes]]:
+    """Yield the parts of the ledger as they come; raises as `ask`."""
+    connection = connect(state_folder(arguments), ANSWER_TIMEOUT_S)
+    try:
+        connection.send(messages.GetLedger(nonce))
+        is_last = False
+        while not is_last:
+            answer, payload = _receive(connection, messages.LedgerReport)
+            yield answer, payload
+            is_last = answer.is_last
+    finally:
+        connection.close()
+
+
 def export_parts(
     state: Path, command: messages.Export
 ) -> Iterator[tuple[messages.ExportBegins | messages.ExportPart | messages.ExportEnds, bytes]]:

@@ -41,6 +41,10 @@ def serve(connection: Connection, service: Service) -> None:
             if isinstance(command, messages.Export):
                 _export(connection, service, desk.export(command))
                 continue
+            if isinstance(command, messages.GetLedger):
+                for part, lines in desk.ledger(command):
+                    connection.send(part, lines)
+                continue
             answer, payload = _answer(command, desk)
         except WireError:
             raise
@@ -52,8 +56,6 @@ def serve(connection: Connection, service: Service) -> None:
 def _answer(command: messages.Command, desk: Desk) -> tuple[messages.Answer, bytes]:
     if isinstance(command, messages.Play):
         return desk.play(command.recording)
-    if isinstance(command, messages.GetLedger):
-        return desk.ledger(command)
     return _ANSWERS[type(command)](desk, command), b""
 
 

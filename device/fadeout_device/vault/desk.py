@@ -37,7 +37,7 @@ from fadeout_device.vault.recipients import Recipients
 from fadeout_device.vault.service import EAR_AWAY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from fadeout_device.messages import (
         ClockReport,
@@ -90,14 +90,23 @@ class Desk:
             row = _rows(self._service.store.find(name))[0]
             return Opened(row, *msgspec.structs.astuple(metadata)), content
 
-    def ledger(self, command: GetLedger) -> tuple[LedgerReport, bytes]:
-        """Return the ledger as lines of JSON: docs/format.md, "Export of the ledger"."""
+    def ledger(self, command: GetLedger) -> Iterator[tuple[LedgerReport, bytes]]:
+        """Yield the ledger as lines of JSON, in parts: docs/format.md, "Export of the ledger"."""
+        book = self._service.store.ledger
         with self._service.lock:
-            book = self._service.store.ledger
-            head = book.head(self._service.clock.proven(), command.nonce)
-            entries = book.entries()
-            lines = [_ledger_line("head", head), *(_ledger_line("body", entry) for entry in entries)]
-            return LedgerReport(len(entries), book.public_key), b"".join(lines)
+            payload = _ledger_line("head", book.head(self._service.clock.proven(), command.nonce))
+            last, sent = book.last_seq(), book.first_seq() - 1
+            count, public_key = last - sent, book.public_key
+        while sent < last:
+            # Nobody waits for a slow reader: the lock is let go between two parts.
+            with self._service.lock:
+                entries = book.entries(sent, min(_LEDGER_PART, last - sent))
+            if not entries:
+                break
+            sent += len(entries)
+            payload += b"".join([_ledger_line("body", entry) for entry in entries])
+            yield LedgerReport(count, public_key, sent >= last), payload
+            payload = b""
 
     def erase(self, command: Erase) -> Erased:
         """Erase what the command names; the answer comes after the deletion point.
@@ -258,6 +267,10 @@ class Desk:
                 network=self._service.confinement.network,
                 memory=self._service.confinement.memory,
             )
+
+
+_LEDGER_PART = 1000
+"""Entries in one part of the ledger: each is at most some 2.5 KB, and a payload at most 4 MiB."""
 
 
 def _ledger_line(name: str, signed: Signed) -> bytes:

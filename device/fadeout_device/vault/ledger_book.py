@@ -113,10 +113,16 @@ class LedgerBook:
         """Return the number of entries."""
         return int(self._index.db.table("ledger").count)
 
-    def entries(self) -> list[Signed]:
-        """Return all entries, oldest first."""
-        rows = self._index.db.execute("SELECT body, signature FROM ledger ORDER BY seq").fetchall()
+    def entries(self, after: int = 0, limit: int = -1) -> list[Signed]:
+        """Return the entries after one, oldest first; at most `limit`, if it is given."""
+        rows = self._index.db.execute(
+            "SELECT body, signature FROM ledger WHERE seq > ? ORDER BY seq LIMIT ?", [after, limit]
+        ).fetchall()
         return [Signed(*row) for row in rows]
+
+    def first_seq(self) -> int:
+        """Return the number of the oldest entry."""
+        return int(self._index.db.execute("SELECT min(seq) FROM ledger").fetchone()[0])
 
     def head(self, now_s: float, nonce: str) -> Signed:
         """Return a signed statement of which entries there are at this hour."""

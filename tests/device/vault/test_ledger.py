@@ -14,7 +14,7 @@ import pytest
 import verify_receipts
 
 from device.vault.conftest import utterance
-from fadeout_device import messages
+from fadeout_device import messages, wire
 from fadeout_device.confine import Confinement
 from fadeout_device.errors import StorageError
 from fadeout_device.vault import ledger
@@ -42,7 +42,7 @@ def entries(rig: Rig, *kinds: str) -> list[Any]:
 
 
 def export(desk: Desk, nonce: str = "") -> str:
-    return desk.ledger(messages.GetLedger(nonce))[1].decode()
+    return b"".join(payload for _, payload in desk.ledger(messages.GetLedger(nonce))).decode()
 
 
 def check(text: str, **options: Any) -> verify_receipts.Report:  # noqa: ANN401 - the verifier's
@@ -222,6 +222,18 @@ def test_nothing_that_was_said_or_when_stands_in_it(rig: Rig, desk: Desk) -> Non
     assert not [word for word in ("jarvis", "light", "score", "captured") if word in text]
     hours = {json.loads(json.loads(line)["body"])["hour"] for line in text.splitlines()[1:]}
     assert all(hour % 3600 == 0 for hour in hours)
+
+
+def test_a_ledger_of_years_comes_in_parts_that_fit_a_frame(rig: Rig, desk: Desk) -> None:
+    recording = rig.seal()
+    items = rig.store.find(recording)
+    with rig.store.index.transaction():
+        for _ in range(2500):
+            rig.store.ledger.opened("reporter", "event", items[:1], rig.clock.now_s)
+    parts = list(desk.ledger(messages.GetLedger("5eed")))
+    assert [part.is_last for part, _ in parts] == [False, False, True]
+    assert max(len(payload) for _, payload in parts) < wire.MAX_PAYLOAD_BYTES
+    assert check(b"".join(payload for _, payload in parts).decode(), nonce="5eed").entries == 2501
 
 
 # ---- what the verifier catches
