@@ -67,7 +67,7 @@ def _print_table(verb: str, machine: dict[str, str | int | None], measurements: 
         table.add_column(column, justify="right" if column == "measured" else "left", no_wrap=True)
     for what, value, unit, aim, is_met in measurements:
         verdict = {True: "met", False: "[bold red]missed[/bold red]", None: ""}[is_met]
-        table.add_row(what, f"{value:.2f}", unit, aim, verdict)
+        table.add_row(what, "-" if value is None else f"{value:.2f}", unit, aim, verdict)
     console.print(table)
     console.print("measured on: " + ", ".join(f"{key} {value}" for key, value in machine.items()))
 
