@@ -252,6 +252,8 @@ def _erasures(capture: rig_capture.Capture, folder: Path) -> Iterator[tuple[_Slo
     paths = [f"{folder}/state/root-{slot}" for slot in range(SLOTS)]
     for write in capture.writes:
         if write.target in paths:
-            slots[write.target] = write.data
+            # An erasure writes the whole file, a commit its end.
+            before = slots.get(write.target, bytes(root_file._FILE_BYTES))
+            slots[write.target] = before[: -len(write.data)] + write.data
         elif write.target == f"{folder}/told" and write.data.startswith(b"erasing "):
             yield _Slots(dict(slots)), set(write.data.decode().split()[1:])

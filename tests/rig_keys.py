@@ -102,12 +102,17 @@ def _files(capture: Capture, folder: Path) -> dict[str, bytes]:
 
 
 def _roots(capture: Capture, state: Path) -> Iterable[Root]:
+    stored: dict[str, bytes] = {}
     for write in capture.writes:
-        if write.target.startswith(f"{state}/root-") and len(write.data) == root_file._FILE_BYTES:
-            slot = root_file._mask(write.data[root_file.PAD_BYTES :], write.data[: root_file.PAD_BYTES])
-            parsed = rootslot.parse(slot)
-            if isinstance(parsed, Root):
-                yield parsed
+        if not write.target.startswith(f"{state}/root-"):
+            continue
+        # An erasure writes the whole file, a commit its end.
+        before = stored.get(write.target, bytes(root_file._FILE_BYTES))
+        now = stored[write.target] = before[: -len(write.data)] + write.data
+        slot = root_file._mask(now[root_file.PAD_BYTES :], now[: root_file.PAD_BYTES])
+        parsed = rootslot.parse(slot)
+        if isinstance(parsed, Root):
+            yield parsed
 
 
 def _is_blob(path: str) -> bool:

@@ -217,6 +217,20 @@ def test_a_slot_file_with_any_part_missing_gives_nothing(tmp_path: Path) -> None
     assert sum(a == b for a, b in zip(roots.read(0), b"r" * 48, strict=True)) < 10
 
 
+def test_a_slot_is_written_at_the_end_of_its_file_under_a_mask_that_never_was(tmp_path: Path) -> None:
+    roots = FileRootStore(tmp_path)
+    stored = []
+    for _ in range(3):
+        roots.write(0, bytes(48))  # what is stored is then the mask
+        stored.append((tmp_path / "root-0").read_bytes())
+        assert roots.read(0) == bytes(48)
+    assert len({each[:-112] for each in stored}) == 1, "a commit need not write the whole pad"
+    assert len({each[-48:] for each in stored}) == 3, "one mask for two slots would tell one from the other"
+    assert any(stored[0][:-112]), "a pad is random from the first"
+    roots.erase(0)
+    assert (tmp_path / "root-0").read_bytes()[:-112] != stored[0][:-112]
+
+
 def test_the_signing_seed_outlives_every_erasure_but_a_panic(tmp_path: Path) -> None:
     keyring = Keyring(tmp_path, FakeRoots())
     seed = keyring.signing_seed
