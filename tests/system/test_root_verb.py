@@ -41,6 +41,8 @@ def _configure(home: Home, store: str) -> None:
 
 
 def _seal(home: Home) -> str:
+    # The ear before this one may not have been seen to go.
+    wait_for(lambda: (now := home.status()) and now.ear == "away", "no ear is there")
     with closing(home.connect("ear")) as ear:
         ear.receive()
         ear.send(utterance(), AUDIO)
