@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ARROWS = ("control", "reporter", "ear")
+ARROWS = ("ear", "reporter", "control")
+"""In the order in which they open: whoever gets an answer on the last one finds the others there."""
 
 
 class Visitor(NamedTuple):
