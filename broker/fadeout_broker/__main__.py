@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import argcomplete
 import msgspec
 
-from fadeout_broker import contract
+from fadeout_broker import arrow, contract
 from fadeout_broker.errors import FadeoutBrokerError, UsageError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def _listen(arguments: argparse.Namespace) -> int:
     if arguments.tls:
         settings.setdefault("port", _TLS_PORT)
     try:
-        checked = msgspec.convert(settings, contract.BrokerSettings)
+        checked = msgspec.convert(settings, arrow.BrokerSettings)
         node = msgspec.convert(arguments.node, contract.Node | None)
     except msgspec.ValidationError as err:
         raise UsageError(f"an option has no usable value: {err}", "see fadeout-broker listen --help") from err

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from fadeout_broker.errors import SettingsError
 
 if TYPE_CHECKING:
-    from fadeout_broker.contract import BrokerSettings
+    from fadeout_broker.arrow import BrokerSettings
 
 _MAX_HOST = 60
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_args
 import msgspec
 from paho.mqtt.client import MQTT_LOG_ERR, Client, MQTTMessage
 
-from fadeout_broker import contract, failures
+from fadeout_broker import arrow, contract, failures
 from fadeout_broker.adapters.mqtt_client import connect, new_client
 from fadeout_broker.backoff import Backoff
 from fadeout_broker.lifetime import PARENT_PID_VARIABLE, die_with_parent
@@ -80,7 +80,7 @@ class Listener:
     """
 
     def __init__(
-        self, settings: contract.BrokerSettings, node: str | None, *, as_json: bool, is_quiet: bool
+        self, settings: arrow.BrokerSettings, node: str | None, *, as_json: bool, is_quiet: bool
     ) -> None:
         self._settings = settings
         self._filter = f"{contract.TOPIC_ROOT}/{node or _EVERY_NODE}/#"
@@ -182,7 +182,7 @@ def _line(heard: Heard) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
 
 
-def run(settings: contract.BrokerSettings, node: str | None, *, as_json: bool, is_quiet: bool) -> int:
+def run(settings: arrow.BrokerSettings, node: str | None, *, as_json: bool, is_quiet: bool) -> int:
     """Listen until SIGINT or SIGTERM; return the exit code."""
     if PARENT_PID_VARIABLE in os.environ:
         die_with_parent()

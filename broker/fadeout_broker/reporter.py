@@ -2,7 +2,7 @@
 
 Runs as `python -m fadeout_broker.reporter --socket PATH`. Has the network; has
 no audio, no words, no keys and no file of the vault. Keeps nothing: at most
-`contract.MAX_IN_FLIGHT` events are in its hands, and what the broker has not
+`arrow.MAX_IN_FLIGHT` events are in its hands, and what the broker has not
 acknowledged when a connection ends is the vault's to hand over again.
 
 One thread selects over the vault's socket and an inbox; paho's thread and
@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fadeout_broker import contract
+from fadeout_broker import arrow, contract
 from fadeout_broker.adapters.inbox import Inbox
 from fadeout_broker.adapters.mqtt_client import MqttLink
 from fadeout_broker.adapters.vault_arrow import UnfitEvent, VaultArrow
@@ -93,7 +93,7 @@ class Reporter:
 
     # ---- the broker's side
 
-    def _new_link(self, configure: contract.Configure) -> MqttLink:
+    def _new_link(self, configure: arrow.Configure) -> MqttLink:
         self._in_flight.clear()
         return MqttLink(configure.settings, configure.node, lambda link, told: self._inbox.put((link, told)))
 
@@ -103,9 +103,9 @@ class Reporter:
             if acknowledged is not None:
                 seq = self._in_flight.pop(acknowledged, None)
                 if seq is not None:
-                    self._tell_vault(contract.Published(seq))
+                    self._tell_vault(arrow.Published(seq))
 
-    def _publish(self, event: contract.Publish) -> None:
+    def _publish(self, event: arrow.Publish) -> None:
         """Hand one event to the broker, if there is one.
 
         Raises:
@@ -113,9 +113,9 @@ class Reporter:
         """
         if not self._uplink.state.connected or event.seq in self._in_flight.values():
             return  # the vault hands it over again, or has just done so
-        if len(self._in_flight) >= contract.MAX_IN_FLIGHT:
+        if len(self._in_flight) >= arrow.MAX_IN_FLIGHT:
             if None not in self._in_flight.values():
-                raise ArrowError(f"the vault handed over more than {contract.MAX_IN_FLIGHT} events at once")
+                raise ArrowError(f"the vault handed over more than {arrow.MAX_IN_FLIGHT} events at once")
             # Events of a vault that is gone fill the window, so the broker has not acknowledged
             # anything since. A new connection drops them, and the vault hands over its own again.
             self._uplink.give_up(
@@ -123,7 +123,7 @@ class Reporter:
             )
             return
         if event.expiry_s is not None and event.expiry_s < 1:
-            self._tell_vault(contract.Published(event.seq))  # its life is over: nothing may leave
+            self._tell_vault(arrow.Published(event.seq))  # its life is over: nothing may leave
             return
         if event.expiry_s is not None and event.expiry_s > contract.MAX_TTL_S:
             self._drop(event.seq, "$.expiry_s")
@@ -137,7 +137,7 @@ class Reporter:
         message_id = self._uplink.publish(
             contract.topic_of(self._node, event.payload),
             payload,
-            retain=contract.is_retained(event.payload),
+            retain=event.payload.is_retained,
             expiry_s=event.expiry_s,
         )
         self._in_flight[message_id] = event.seq
@@ -146,7 +146,7 @@ class Reporter:
         self._dropped += 1
         _log.error("event does not fit the contract: seq=%d at=%s dropped=%d", seq, where, self._dropped)
         # Said to be published, so that a bug does not block the outbox for ever.
-        self._tell_vault(contract.Published(seq))
+        self._tell_vault(arrow.Published(seq))
 
     # ---- the vault's side
 
@@ -169,9 +169,9 @@ class Reporter:
         except ArrowError as err:
             self._vault_lost(err, time.monotonic())
 
-    def _handle_line(self, line: contract.ToReporter | UnfitEvent) -> None:
+    def _handle_line(self, line: arrow.ToReporter | UnfitEvent) -> None:
         match line:
-            case contract.Configure():
+            case arrow.Configure():
                 self._node = line.node
                 before = self._uplink.state
                 self._uplink.configure(line, time.monotonic())
@@ -179,12 +179,12 @@ class Reporter:
                     self._tell_vault(before)  # nothing changed, so nothing was told yet
             case _ if self._node is None:
                 raise ArrowError("the vault sent an event before the configuration")
-            case contract.Publish():
+            case arrow.Publish():
                 self._publish(line)
             case UnfitEvent(seq, where):
                 self._drop(seq, where)
 
-    def _tell_vault(self, say: contract.FromReporter) -> None:
+    def _tell_vault(self, say: arrow.FromReporter) -> None:
         if self._arrow is None:
             return
         try:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from fadeout_broker import contract, failures
+from fadeout_broker import arrow, failures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,23 +89,23 @@ class Uplink:
 
     def __init__(
         self,
-        new_link: Callable[[contract.Configure], Link],
+        new_link: Callable[[arrow.Configure], Link],
         backoff: Backoff,
-        report: Callable[[contract.BrokerLink], None],
+        report: Callable[[arrow.BrokerLink], None],
     ) -> None:
         self._new_link = new_link
         self._backoff = backoff
         self._report = report
-        self._configure: contract.Configure | None = None
+        self._configure: arrow.Configure | None = None
         self._link: Link | None = None
         self._opened_at_s = 0.0
         self._up_at_s: float | None = None
         self._flaps = 0
-        self.state = contract.BrokerLink(connected=False, detail="not configured")
+        self.state = arrow.BrokerLink(connected=False, detail="not configured")
         self.next_at_s: float | None = None
         """When `tick` has something to do; None: not before something happens."""
 
-    def configure(self, configure: contract.Configure, now_s: float) -> None:
+    def configure(self, configure: arrow.Configure, now_s: float) -> None:
         """Use these settings from now on; the same ones again change nothing."""
         if configure == self._configure:
             return
@@ -177,7 +177,7 @@ class Uplink:
             link.close(is_stop=is_stop)
 
     def _say(self, *, connected: bool, detail: str) -> None:
-        state = contract.BrokerLink(connected=connected, detail=detail)
+        state = arrow.BrokerLink(connected=connected, detail=detail)
         if state == self.state:
             return
         self.state = state

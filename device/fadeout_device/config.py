@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from fadeout_broker.contract import BrokerSettings
+from fadeout_broker.arrow import BrokerSettings
 from fadeout_device.errors import ConfigError
 from fadeout_device.policy import Policy, PolicyError, Retention, compile_policy, parse_period
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from broker.fake_vault import FakeVault, ReporterProcess
-from fadeout_broker.contract import BrokerSettings
+from fadeout_broker.arrow import BrokerSettings
 from fadeout_broker.local import LocalBroker
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import msgspec
 
-from fadeout_broker import contract
+from fadeout_broker import arrow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,7 @@ class FakeVault:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.said: queue.Queue[contract.FromReporter | str] = queue.Queue()
+        self.said: queue.Queue[arrow.FromReporter | str] = queue.Queue()
         self._peer: socket.socket | None = None
         self._connected = threading.Event()
         path.unlink(missing_ok=True)
@@ -55,7 +55,7 @@ class FakeVault:
             self._connected.set()
             with peer, peer.makefile("rb") as lines, contextlib.suppress(OSError, ValueError):
                 for line in lines:
-                    self.said.put(msgspec.json.decode(line, type=contract.FromReporter))
+                    self.said.put(msgspec.json.decode(line, type=arrow.FromReporter))
             self._connected.clear()
             self.said.put(GONE)
 
@@ -68,11 +68,11 @@ class FakeVault:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._peer.sendall(data)
 
-    def send(self, line: contract.ToReporter) -> None:
+    def send(self, line: arrow.ToReporter) -> None:
         self.send_raw(msgspec.json.encode(line) + b"\n")
 
-    def configure(self, settings: contract.BrokerSettings, node: str = "sp-test") -> None:
-        self.send(contract.Configure(settings, node))
+    def configure(self, settings: arrow.BrokerSettings, node: str = "sp-test") -> None:
+        self.send(arrow.Configure(settings, node))
 
     def expect(self, kind: type[T]) -> T:
         """Return the next thing of this kind; others in between are dropped."""
@@ -81,10 +81,10 @@ class FakeVault:
             if isinstance(said, kind):
                 return said
 
-    def expect_link(self, *, connected: bool) -> contract.BrokerLink:
+    def expect_link(self, *, connected: bool) -> arrow.BrokerLink:
         """Return the next link that is (dis)connected, for another reason than that it has just begun."""
         while True:
-            link = self.expect(contract.BrokerLink)
+            link = self.expect(arrow.BrokerLink)
             if link.connected is connected and not link.detail.startswith("connecting"):
                 return link
 

@@ -9,7 +9,7 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 if TYPE_CHECKING:
-    from fadeout_broker.contract import BrokerSettings
+    from fadeout_broker.arrow import BrokerSettings
     from fadeout_broker.local import LocalBroker
 
 WAIT_S = 8.0

@@ -9,7 +9,7 @@ import ssl
 import pytest
 
 from fadeout_broker import failures
-from fadeout_broker.contract import BrokerSettings
+from fadeout_broker.arrow import BrokerSettings
 from fadeout_broker.errors import SettingsError
 
 PLAIN = BrokerSettings(host="mqtt.home", port=1883)

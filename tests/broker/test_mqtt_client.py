@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 
 from broker.certificates import issue
 from fadeout_broker.adapters.mqtt_client import MqttLink
-from fadeout_broker.contract import BrokerSettings
+from fadeout_broker.arrow import BrokerSettings
 from fadeout_broker.local import LocalBroker
 from fadeout_broker.uplink import Down, LinkInput, Up
 

@@ -14,16 +14,9 @@ import pytest
 
 from broker.fake_vault import GONE, WAIT_S, FakeVault, ReporterProcess
 from broker.subscriber import Subscriber
-from fadeout_broker import contract
-from fadeout_broker.contract import (
-    ActionEvent,
-    BrokerSettings,
-    Configure,
-    DeviceState,
-    EraseNotice,
-    Publish,
-    Published,
-)
+from fadeout_broker import arrow, contract
+from fadeout_broker.arrow import BrokerSettings, Configure, Publish, Published
+from fadeout_broker.contract import ActionEvent, DeviceState, EraseNotice
 from fadeout_broker.local import LocalBroker
 
 if TYPE_CHECKING:
@@ -33,7 +26,9 @@ pytestmark = pytest.mark.system
 
 AVAILABILITY = "fadeout/sp-test/availability"
 ACTIONS = "fadeout/sp-test/event/action"
-STATE = DeviceState(v=1, listening=True, held=1, overdue=0, sweep="ok")
+STATE = DeviceState(
+    v=1, listening=True, muted=False, held=1, overdue=0, sweep="ok", swept=0, next_end=None, forgetting=True
+)
 CANARY = "a canary sang"
 
 
@@ -52,14 +47,14 @@ def test_an_event_arrives_as_the_contract_says(
         vault.send(Publish(41, _action(1), 600))
         heard = house.expect(ACTIONS)
         assert contract.decode(heard.payload) == _action(1)
-        assert len(heard.payload) == contract.PADDED_BYTES["action"]
+        assert len(heard.payload) == contract.ActionEvent.padded_bytes
         assert heard.expiry_s is not None
         assert 590 <= heard.expiry_s <= 600
         assert not heard.retain
         assert vault.expect(Published).seq == 41
 
-        vault.send(Publish(42, EraseNotice(v=1, ids=("0" * 16,))))
-        assert len(house.expect("fadeout/sp-test/erase/notice").payload) == contract.PADDED_BYTES["erase"]
+        vault.send(Publish(42, EraseNotice(v=1, era="0123abcd", n=1, ids=("0" * 16,))))
+        assert len(house.expect("fadeout/sp-test/erase/notice").payload) == contract.EraseNotice.padded_bytes
         vault.send(Publish(43, STATE))
         assert [vault.expect(Published).seq for _ in range(2)] == [42, 43]
     with Subscriber(broker) as latecomer:
@@ -75,9 +70,9 @@ def test_a_window_full_of_events_arrives_in_order(
     with Subscriber(broker) as house:
         vault.configure(settings)
         vault.expect_link(connected=True)
-        for number in range(contract.MAX_IN_FLIGHT):
+        for number in range(arrow.MAX_IN_FLIGHT):
             vault.send(Publish(number, _action(number), 600))
-        for number in range(contract.MAX_IN_FLIGHT):
+        for number in range(arrow.MAX_IN_FLIGHT):
             assert vault.expect(Published).seq == number
             assert contract.decode(house.expect(ACTIONS).payload) == _action(number)
 
@@ -185,7 +180,7 @@ def test_an_event_that_the_broker_refuses_is_not_published(vault: FakeVault, tmp
         vault.expect_link(connected=True)
         vault.send(Publish(5, _action(5), 600))
         said = vault.said.get(timeout=WAIT_S)
-        assert isinstance(said, contract.BrokerLink)
+        assert isinstance(said, arrow.BrokerLink)
         assert not said.connected
         assert "not authorised to publish fadeout/sp-test/#" in said.detail
         vault.expect_link(connected=True)
@@ -212,7 +207,7 @@ def test_the_vault_comes_back_and_the_broker_notices_nothing(
         assert reporter.process.poll() is None
         with FakeVault(vault.path) as reborn:
             reborn.configure(settings)
-            assert reborn.expect(contract.BrokerLink).connected
+            assert reborn.expect(arrow.BrokerLink).connected
             reborn.send(Publish(1, _action(1), 600))
             assert reborn.expect(Published).seq == 1
         house.expect(ACTIONS)
@@ -276,13 +271,13 @@ def test_a_vault_that_does_not_wait_is_cut_off(
     assert broker.process is not None
     broker.process.send_signal(signal.SIGSTOP)  # takes bytes, acknowledges nothing
     try:
-        for number in range(contract.MAX_IN_FLIGHT + 1):
+        for number in range(arrow.MAX_IN_FLIGHT + 1):
             vault.send(Publish(number, _action(number), 600))
         assert vault.said.get(timeout=WAIT_S) == GONE
         assert "more than 16 events at once" in reporter.log
         # What the first vault left behind fills the window: a second one gets a fresh connection.
         vault.configure(settings)
-        assert vault.expect(contract.BrokerLink).connected
+        assert vault.expect(arrow.BrokerLink).connected
         vault.send(Publish(100, _action(100), 600))
         assert "does not acknowledge" in vault.expect_link(connected=False).detail
     finally:

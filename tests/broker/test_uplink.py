@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from fadeout_broker.arrow import BrokerLink, BrokerSettings, Configure
 from fadeout_broker.backoff import Backoff
-from fadeout_broker.contract import BrokerLink, BrokerSettings, Configure
 from fadeout_broker.uplink import STEADY_S, WATCHDOG_S, Acknowledged, Down, Up, Uplink
 
 HOME = Configure(BrokerSettings(host="mqtt.home"), "sp-1")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from fadeout_broker import contract
+from fadeout_broker import arrow, contract
 from fadeout_broker.adapters.vault_arrow import UnfitEvent, VaultArrow, parse
 from fadeout_broker.errors import ArrowError
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EVENT = contract.ActionEvent(v=1, id="0123456789abcdef", action="light.on", outcome="served", ttl=60)
-PUBLISH = contract.Publish(7, EVENT, 60)
+PUBLISH = arrow.Publish(7, EVENT, 60)
 
 
 def _publish(**payload: object) -> bytes:
@@ -86,28 +86,28 @@ def ends(tmp_path: Path) -> Iterator[tuple[VaultArrow, socket.socket]]:
 
 
 def test_a_line_in_pieces_is_put_together(ends: tuple[VaultArrow, socket.socket]) -> None:
-    arrow, peer = ends
+    reporter, peer = ends
     line = msgspec.json.encode(PUBLISH) + b"\n"
     peer.sendall(line[:20])
-    assert arrow.read() == []
+    assert reporter.read() == []
     peer.sendall(line[20:] + line)
-    assert arrow.read() == [PUBLISH, PUBLISH]
+    assert reporter.read() == [PUBLISH, PUBLISH]
 
 
 def test_an_endless_line_is_not_kept(ends: tuple[VaultArrow, socket.socket]) -> None:
-    arrow, peer = ends
-    peer.sendall(b"x" * contract.MAX_LINE_BYTES)
-    assert arrow.read() == []
+    reporter, peer = ends
+    peer.sendall(b"x" * arrow.MAX_LINE_BYTES)
+    assert reporter.read() == []
     peer.sendall(b"x")
     with pytest.raises(ArrowError, match="more than 8192 bytes"):
-        arrow.read()
+        reporter.read()
 
 
 def test_a_vault_that_closes_is_gone(ends: tuple[VaultArrow, socket.socket]) -> None:
-    arrow, peer = ends
+    reporter, peer = ends
     peer.shutdown(socket.SHUT_RDWR)
     with pytest.raises(ArrowError, match="closed the connection"):
-        arrow.read()
+        reporter.read()
 
 
 def test_no_vault(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import rig_capture
 import rig_keys
 import rig_leaks
 from broker.subscriber import Message, Subscriber
-from fadeout_broker.contract import BrokerSettings
+from fadeout_broker.arrow import BrokerSettings
 from fadeout_device import messages
 from fadeout_device.vault.keyring import Keyring
 from fadeout_device.vault.roots.file import FileRootStore

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from broker.subscriber import Subscriber
-from fadeout_broker import contract
+from fadeout_broker import arrow, contract
 from fadeout_broker.local import LocalBroker
 from rig_fadeout import Home, Process, Run, vault_command
 from rig_speech import RATE_HZ, Speech, read_wav
@@ -102,7 +102,7 @@ def test_from_the_microphone_to_a_subscriber_and_into_oblivion(
     home.config.write_text(CONFIG)
     with Run(home, "--local-broker") as run:
         host, port = run.broker()
-        with Subscriber(contract.BrokerSettings(host=host, port=port)) as subscriber:
+        with Subscriber(arrow.BrokerSettings(host=host, port=port)) as subscriber:
             event = speak_and_report(home, speech, sound_card, subscriber)
             assert (event.action, event.outcome) == ("none", "failed")
             for part in ("wake word okay_nabu", "failed: ", '"sealed ', "the broker has the event"):

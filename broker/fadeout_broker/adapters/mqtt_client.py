@@ -21,7 +21,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from fadeout_broker import contract, failures
+from fadeout_broker import arrow, contract, failures
 from fadeout_broker.errors import SettingsError
 from fadeout_broker.uplink import Acknowledged, Down, LinkInput, Up, client_id
 
@@ -45,7 +45,7 @@ class MqttLink:
     """
 
     def __init__(
-        self, settings: contract.BrokerSettings, node: str, tell: Callable[[MqttLink, LinkInput], None]
+        self, settings: arrow.BrokerSettings, node: str, tell: Callable[[MqttLink, LinkInput], None]
     ) -> None:
         self._settings = settings
         self._availability = contract.availability_topic(node)
@@ -151,7 +151,7 @@ class MqttLink:
         return client.publish(topic, payload, _QOS, retain, properties)
 
 
-def new_client(settings: contract.BrokerSettings, mqtt_client_id: str) -> Client:
+def new_client(settings: arrow.BrokerSettings, mqtt_client_id: str) -> Client:
     """Make a paho client that is not connected yet and will not reconnect by itself.
 
     Raises:
@@ -173,7 +173,7 @@ def new_client(settings: contract.BrokerSettings, mqtt_client_id: str) -> Client
     return client
 
 
-def connect(client: Client, settings: contract.BrokerSettings) -> None:
+def connect(client: Client, settings: arrow.BrokerSettings) -> None:
     """Connect and send CONNECT: clean start, no session, no topic aliases.
 
     Aliases made by the broker reach us as empty topics, so TopicAliasMaximum is left at 0. A session
@@ -201,7 +201,7 @@ def _password(path: str | None) -> str | None:
         raise _unusable("password_file", path, err) from err
 
 
-def _tls_context(settings: contract.BrokerSettings) -> ssl.SSLContext:
+def _tls_context(settings: arrow.BrokerSettings) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=settings.ca_file)
     except (OSError, ssl.SSLError) as err:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from fadeout_broker import contract
+from fadeout_broker import arrow
 from fadeout_broker.errors import ArrowError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class UnfitEvent(NamedTuple):
 
 
 class _AnyPublish(msgspec.Struct, forbid_unknown_fields=True, tag_field="do", tag="publish"):
-    """A `contract.Publish` whose payload is not looked into."""
+    """A `arrow.Publish` whose payload is not looked into."""
 
     seq: int
     payload: msgspec.Raw
@@ -61,14 +61,14 @@ class VaultArrow:
         """Return what to select for reading."""
         return self._sock.fileno()
 
-    def read(self) -> list[contract.ToReporter | UnfitEvent]:
+    def read(self) -> list[arrow.ToReporter | UnfitEvent]:
         """Read what has arrived; call it when the socket is readable.
 
         Raises:
             ArrowError: the vault closed the connection, or sent what is no line of the contract.
         """
         try:
-            arrived = self._sock.recv(contract.MAX_LINE_BYTES)
+            arrived = self._sock.recv(arrow.MAX_LINE_BYTES)
         except OSError as err:
             raise ArrowError(f"the vault is gone: {err.strerror or err}") from err
         if not arrived:
@@ -76,11 +76,11 @@ class VaultArrow:
         self._unread += arrived
         *lines, rest = self._unread.split(b"\n")
         self._unread = rest
-        if any(len(line) > contract.MAX_LINE_BYTES for line in (*lines, rest)):
-            raise ArrowError(f"the vault sent a line of more than {contract.MAX_LINE_BYTES} bytes")
+        if any(len(line) > arrow.MAX_LINE_BYTES for line in (*lines, rest)):
+            raise ArrowError(f"the vault sent a line of more than {arrow.MAX_LINE_BYTES} bytes")
         return [parse(bytes(line)) for line in lines]
 
-    def send(self, say: contract.FromReporter) -> None:
+    def send(self, say: arrow.FromReporter) -> None:
         """Send one line to the vault.
 
         Raises:
@@ -96,14 +96,14 @@ class VaultArrow:
         self._sock.close()
 
 
-def parse(line: bytes) -> contract.ToReporter | UnfitEvent:
+def parse(line: bytes) -> arrow.ToReporter | UnfitEvent:
     """Read one line from the vault.
 
     Raises:
         ArrowError: it is no line of the contract.
     """
     try:
-        known: contract.ToReporter = msgspec.json.decode(line, type=contract.ToReporter)
+        known: arrow.ToReporter = msgspec.json.decode(line, type=arrow.ToReporter)
     except msgspec.ValidationError as err:
         where = _where(err)
         if where.startswith("$.payload"):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fadeout_broker import contract
+from fadeout_broker import arrow, contract
 from fadeout_device.errors import FadeoutError, StorageError, WireError
 from fadeout_device.vault.alarms import ALARMS
 from fadeout_device.vault.errors import KeyErasedError
@@ -56,7 +56,7 @@ class ReporterState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ReporterArrow:
     """Serves one reporter at a time; a second one is sent away."""
 
-    def __init__(self, service: Service, settings: contract.BrokerSettings) -> None:
+    def __init__(self, service: Service, settings: arrow.BrokerSettings) -> None:
         self._service = service
         self._settings = settings
         self._sock: socket.socket | None = None
@@ -86,7 +86,7 @@ class ReporterArrow:
         with self._service.lock:
             self._take(connection)
         try:
-            while line := connection.receive_line(contract.MAX_LINE_BYTES):
+            while line := connection.receive_line(arrow.MAX_LINE_BYTES):
                 self._hear(line)
         finally:
             with self._service.lock:
@@ -113,7 +113,7 @@ class ReporterArrow:
         self._sock = connection.sock
         self._service.is_reporter_here = True
         if connection.stage != CONFIGURED:
-            self._send(contract.Configure(self._settings, self._node()))
+            self._send(arrow.Configure(self._settings, self._node()))
             connection.stage = CONFIGURED
 
     def hand_over(self) -> ReporterState:
@@ -158,11 +158,11 @@ class ReporterArrow:
 
     def _hear(self, line: bytes) -> None:
         try:
-            said = msgspec.json.decode(line, type=contract.FromReporter)
+            said = msgspec.json.decode(line, type=arrow.FromReporter)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
             raise WireError("the reporter sent something that is no message") from err
         with self._service.lock:
-            if isinstance(said, contract.Published):
+            if isinstance(said, arrow.Published):
                 self._forget(said.seq)
             else:
                 self._is_connected = said.connected
@@ -184,13 +184,13 @@ class ReporterArrow:
         """Tell of one alarm that began or is over, unless one is on its way or every place is taken."""
         with self._alarm_lock:
             changed = set(self._service.alarms.on) ^ self._alarms_told
-            if not changed or self._alarm_in_flight or len(self._in_flight) > contract.MAX_IN_FLIGHT - 2:
+            if not changed or self._alarm_in_flight or len(self._in_flight) > arrow.MAX_IN_FLIGHT - 2:
                 return
             alarm = min(changed)
             event = contract.AlarmEvent(v=contract.VERSION, alarm=alarm, on=alarm in self._service.alarms.on)
             self._alarm_seq -= 1
             self._alarm_in_flight = self._alarm_seq, event
-            self._send(contract.Publish(self._alarm_seq, event))
+            self._send(arrow.Publish(self._alarm_seq, event))
 
     def _forget_alarm(self, event: contract.AlarmEvent) -> None:
         self._alarm_in_flight = None
@@ -243,23 +243,28 @@ class ReporterArrow:
         if state != self._state_sent or now - self._state_sent_s >= STATE_EVERY_S:
             self._state_seq -= 1
             self._state_sent, self._state_sent_s, self._is_state_in_flight = state, now, True
-            self._send(contract.Publish(self._state_seq, state))
+            self._send(arrow.Publish(self._state_seq, state))
 
     def _state(self) -> contract.DeviceState:
         service = self._service
         sweep = {"ok": "ok", "none yet": "none"}.get(service.last_sweep, "failed")
+        overdue = service.store.eraser.overdue()
         return contract.DeviceState(
             v=contract.VERSION,
             listening=service.ear is not None and service.ear.listening,
+            muted=False,
             held=service.held(),
-            overdue=service.store.eraser.overdue(),
+            overdue=overdue,
             sweep=sweep,  # type: ignore[arg-type]  # one of three words, checked again on the way out
+            swept=None,
+            next_end=None,
+            forgetting=not service.alarms.on and not overdue and sweep != "failed",
         )
 
     def _oldest(self) -> list[Line]:
         # One place is the state's, and one an alarm's if there is one to tell.
         places = 1 if self._alarm_in_flight is None else 2
-        return self._service.store.outbox.oldest(contract.MAX_IN_FLIGHT - places)
+        return self._service.store.outbox.oldest(arrow.MAX_IN_FLIGHT - places)
 
     def _hand_over(self, line: Line) -> bool:
         """Hand a line over, unless it was; False when there was nothing to tell any more."""
@@ -281,11 +286,11 @@ class ReporterArrow:
         store = self._service.store
         return any(store.timekeeper.is_locked(item) for item in store.index.items("id = ?", [line.item]))
 
-    def _withdrawal(self, line: Line) -> contract.Publish:
-        notice = contract.EraseNotice(v=contract.VERSION, ids=(line.event_id,))
-        return contract.Publish(line.seq, notice)
+    def _withdrawal(self, line: Line) -> arrow.Publish:
+        notice = contract.EraseNotice(v=contract.VERSION, era="00000000", n=line.seq, ids=(line.event_id,))
+        return arrow.Publish(line.seq, notice)
 
-    def _action(self, line: Line) -> contract.Publish | None:
+    def _action(self, line: Line) -> arrow.Publish | None:
         """Make the event of an action item; None when the item has ended or cannot be opened any more."""
         store = self._service.store
         found = store.index.items("id = ?", [line.item])
@@ -308,9 +313,9 @@ class ReporterArrow:
         event = contract.ActionEvent(
             v=contract.VERSION, id=event_id, action=metadata.action, outcome=outcome, ttl=ttl_s
         )
-        return contract.Publish(line.seq, event, expiry_s=ttl_s)
+        return arrow.Publish(line.seq, event, expiry_s=ttl_s)
 
-    def _send(self, message: contract.ToReporter) -> None:
+    def _send(self, message: arrow.ToReporter) -> None:
         assert self._sock is not None  # noqa: S101 - callers hold a connection
         try:
             with self._sending:

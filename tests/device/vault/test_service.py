@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from device.vault.conftest import utterance
-from fadeout_broker import contract
+from fadeout_broker import arrow, contract
 from fadeout_device import __version__, messages, wire
 from fadeout_device.confine import Confinement
 from fadeout_device.errors import FadeoutError, UsageError
@@ -44,7 +44,7 @@ def service(rig: Rig) -> Service:
 class _Reporter:
     """The reporter's end of its arrow."""
 
-    def __init__(self, service: Service, settings: contract.BrokerSettings) -> None:
+    def __init__(self, service: Service, settings: arrow.BrokerSettings) -> None:
         ours, theirs = socket.socketpair()
         arrow = ReporterArrow(service, settings)
         service.on_change = arrow.pump
@@ -60,17 +60,17 @@ class _Reporter:
         self._lines = ours.makefile("rb")
 
     def receive(self) -> Any:  # noqa: ANN401 - one of the contract's structs
-        return msgspec.json.decode(self._lines.readline(), type=contract.ToReporter)
+        return msgspec.json.decode(self._lines.readline(), type=arrow.ToReporter)
 
-    def receive_event(self) -> contract.Publish:
+    def receive_event(self) -> arrow.Publish:
         """Return the next thing to publish that is not the retained state."""
         while True:
-            publish: contract.Publish = self.receive()
+            publish: arrow.Publish = self.receive()
             if not isinstance(publish.payload, contract.DeviceState):
                 return publish
-            self.say(contract.Published(publish.seq))
+            self.say(arrow.Published(publish.seq))
 
-    def say(self, what: contract.FromReporter) -> None:
+    def say(self, what: arrow.FromReporter) -> None:
         self._sock.sendall(msgspec.json.encode(what) + b"\n")
 
     def close(self) -> None:
@@ -86,7 +86,7 @@ def report(service: Service) -> Iterator[Callable[[], _Reporter]]:
     made: list[_Reporter] = []
 
     def connect() -> _Reporter:
-        made.append(_Reporter(service, contract.BrokerSettings(node="sp-test")))
+        made.append(_Reporter(service, arrow.BrokerSettings(node="sp-test")))
         return made[-1]
 
     yield connect
@@ -111,7 +111,7 @@ def test_events_wait_for_the_broker_and_are_made_when_they_are_sent(
     reporter = report()
     assert reporter.receive().node == "sp-test"
     rig.clock.now_s += 3600
-    reporter.say(contract.BrokerLink(connected=True))
+    reporter.say(arrow.BrokerLink(connected=True))
     publish = reporter.receive_event()
     event = publish.payload
     assert isinstance(event, contract.ActionEvent)
@@ -125,18 +125,18 @@ def test_what_was_not_acknowledged_is_sent_again_with_the_life_it_has_left(
     service.seal(utterance(), AUDIO)
     reporter = report()
     reporter.receive()
-    reporter.say(contract.BrokerLink(connected=True))
+    reporter.say(arrow.BrokerLink(connected=True))
     first = reporter.receive_event()
-    reporter.say(contract.BrokerLink(connected=False, detail="gone"))
+    reporter.say(arrow.BrokerLink(connected=False, detail="gone"))
     rig.clock.now_s += 600
-    reporter.say(contract.BrokerLink(connected=True))
+    reporter.say(arrow.BrokerLink(connected=True))
     second = reporter.receive_event()
     assert isinstance(first.payload, contract.ActionEvent)
     assert second.payload == msgspec.structs.replace(first.payload, ttl=first.payload.ttl - 600)
-    reporter.say(contract.Published(second.seq))
+    reporter.say(arrow.Published(second.seq))
     _wait_until(service, lambda: rig.store.outbox.count() == 0)
-    reporter.say(contract.BrokerLink(connected=False, detail="gone"))
-    reporter.say(contract.BrokerLink(connected=True))
+    reporter.say(arrow.BrokerLink(connected=False, detail="gone"))
+    reporter.say(arrow.BrokerLink(connected=True))
     service.seal(utterance(), AUDIO)
     assert reporter.receive_event().payload != second.payload
     assert rig.store.outbox.count() == 1
@@ -149,7 +149,7 @@ def test_the_event_of_an_erased_item_is_never_sent_only_its_withdrawal(
     Desk(service).erase(messages.Erase(last=1))
     reporter = report()
     reporter.receive()
-    reporter.say(contract.BrokerLink(connected=True))
+    reporter.say(arrow.BrokerLink(connected=True))
     publish = reporter.receive_event()
     assert isinstance(publish.payload, contract.EraseNotice)
 
@@ -162,7 +162,7 @@ def test_the_event_of_an_ended_item_is_never_sent(
     service.seal(utterance(), AUDIO)
     reporter = report()
     reporter.receive()
-    reporter.say(contract.BrokerLink(connected=True))
+    reporter.say(arrow.BrokerLink(connected=True))
     event = reporter.receive_event().payload
     assert isinstance(event, contract.ActionEvent)
     assert event.ttl > 80000, "the younger one's"
@@ -170,16 +170,16 @@ def test_the_event_of_an_ended_item_is_never_sent(
 
 
 def test_a_reporter_never_holds_more_than_it_may(service: Service, report: Callable[[], _Reporter]) -> None:
-    for _ in range(contract.MAX_IN_FLIGHT + 10):
+    for _ in range(arrow.MAX_IN_FLIGHT + 10):
         service.seal(utterance(), AUDIO)
     reporter = report()
     reporter.receive()
-    reporter.say(contract.BrokerLink(connected=True))
-    seen = [reporter.receive().seq for _ in range(contract.MAX_IN_FLIGHT)]
+    reporter.say(arrow.BrokerLink(connected=True))
+    seen = [reporter.receive().seq for _ in range(arrow.MAX_IN_FLIGHT)]
     reporter._sock.settimeout(0.3)
     with pytest.raises(TimeoutError):
         reporter._sock.recv(1, socket.MSG_PEEK)
-    assert len(set(seen)) == contract.MAX_IN_FLIGHT
+    assert len(set(seen)) == arrow.MAX_IN_FLIGHT
 
 
 def test_a_reporter_that_breaks_the_protocol_is_dropped_and_the_next_is_served(
@@ -196,7 +196,7 @@ def test_a_reporter_that_breaks_the_protocol_is_dropped_and_the_next_is_served(
         assert not reporter._thread.is_alive()
     reporter = report()
     reporter.receive()
-    reporter.say(contract.BrokerLink(connected=True))
+    reporter.say(arrow.BrokerLink(connected=True))
     assert reporter.receive_event().seq == 1
 
 
@@ -211,18 +211,18 @@ def test_an_alarm_is_reported_once_and_so_is_its_end(
 ) -> None:
     reporter = report()
     reporter.receive()
-    reporter.say(contract.BrokerLink(connected=True))
+    reporter.say(arrow.BrokerLink(connected=True))
     with service.lock:
         service.alarms.set("canary", "it lives")
         service.on_change()
     seq, event = _receive_alarm(reporter)
     assert event == contract.AlarmEvent(v=1, alarm="canary", on=True)
-    reporter.say(contract.BrokerLink(connected=False, detail="gone"))
-    reporter.say(contract.BrokerLink(connected=True))
+    reporter.say(arrow.BrokerLink(connected=False, detail="gone"))
+    reporter.say(arrow.BrokerLink(connected=True))
     again, event = _receive_alarm(reporter)
     assert event.on, "what was not acknowledged is told again"
     assert again != seq
-    reporter.say(contract.Published(again))
+    reporter.say(arrow.Published(again))
     _wait_until(service, lambda: rig.store.index.get_meta("alarms_told") == "canary")
     with service.lock:
         service.alarms.set("canary", "it lives on")
@@ -231,7 +231,7 @@ def test_an_alarm_is_reported_once_and_so_is_its_end(
         service.on_change()
     seq, event = _receive_alarm(reporter)
     assert event == contract.AlarmEvent(v=1, alarm="canary", on=False)
-    reporter.say(contract.Published(seq))
+    reporter.say(arrow.Published(seq))
     _wait_until(service, lambda: rig.store.index.get_meta("alarms_told") == "")
 
 
@@ -242,14 +242,14 @@ def test_the_end_of_an_alarm_is_reported_by_the_vault_after_this_one(
         rig.store.index.set_meta("alarms_told", "sweep")
     reporter = report()
     reporter.receive()
-    reporter.say(contract.BrokerLink(connected=True))
+    reporter.say(arrow.BrokerLink(connected=True))
     _, event = _receive_alarm(reporter)
     assert event == contract.AlarmEvent(v=1, alarm="sweep", on=False)
     assert service.alarms.on == {}
 
 
 def test_the_node_is_random_and_kept(rig: Rig, service: Service) -> None:
-    arrows = [ReporterArrow(service, contract.BrokerSettings()) for _ in range(2)]
+    arrows = [ReporterArrow(service, arrow.BrokerSettings()) for _ in range(2)]
     first, second = (arrow._node() for arrow in arrows)
     assert first == second
     assert first.startswith("sp-")
