@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 import pytest
 
 import rig_processes
-from fadeout_device import messages, wire
+from fadeout_device import answers, questions, wire
 from fadeout_device.errors import UnavailableError, WireError
 from rig_waiting import LONG_S, wait_for
 
@@ -90,16 +90,16 @@ class Home(NamedTuple):
         """Connect to one of the vault's sockets: `control`, `ear` or `reporter`."""
         return wire.connect(self.state / "run" / f"{socket}.sock", timeout_s)
 
-    def status(self) -> messages.StatusReport | None:
+    def status(self) -> answers.StatusReport | None:
         """Return the status, asked as the command does, without the command's start; None: no answer."""
         try:
             connection = self.connect("control")
         except UnavailableError:
             return None
         try:
-            connection.send(messages.Status())
+            connection.send(questions.Status())
             answer = connection.receive()
-            return None if answer is None else answer.message(messages.StatusReport)
+            return None if answer is None else answer.message(answers.StatusReport)
         except WireError:
             return None
         finally:

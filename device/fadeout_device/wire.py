@@ -4,7 +4,8 @@ The framing is Wyoming's, with every length bounded: a header longer than
 `MAX_HEADER_BYTES` or a payload longer than `MAX_PAYLOAD_BYTES` ends the
 connection before it is read. Only the command, which believes the vault, takes longer
 headers: `MAX_ANSWER_BYTES`. Knows nothing of what the frames mean
-(`messages.py`) and nothing of who may send them, but for the peer's user id.
+(`messages.py`, `questions.py`, `answers.py`) and nothing of who may send them, but for the
+peer's user id.
 
 Source: https://github.com/OHF-Voice/wyoming, "Format"; unix(7), SO_PEERCRED.
 """

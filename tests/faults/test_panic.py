@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from device.vault.conftest import Rig
-from fadeout_device import messages
+from fadeout_device import questions
 from fadeout_device.confine import Confinement
 from fadeout_device.errors import FadeoutError
 from fadeout_device.vault import rootslot
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from rig_fadeout import Home
 
-PANIC = messages.Erase(everything=True, now=True)
+PANIC = questions.Erase(everything=True, now=True)
 
 
 @pytest.fixture

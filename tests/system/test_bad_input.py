@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from fadeout_device.messages import StatusReport
+    from fadeout_device.answers import StatusReport
     from rig_state import SealedState
 
 pytestmark = pytest.mark.system

@@ -20,7 +20,7 @@ import rig_keys
 import rig_leaks
 from broker.subscriber import Message, Subscriber
 from fadeout_broker.arrow import BrokerSettings
-from fadeout_device import messages
+from fadeout_device import questions
 from fadeout_device.vault.keyring import Keyring
 from fadeout_device.vault.roots.file import FileRootStore
 from rig_canary import Secrets
@@ -121,7 +121,7 @@ def full_disk(run: Run, disk: SmallDisk) -> None:
 def dying_client(home: Home, recording: str) -> None:
     """Ask for the audio, and die before it comes."""
     connection = home.connect("control")
-    connection.send(messages.Play(recording))
+    connection.send(questions.Play(recording))
     connection.sock.close()
     connection.close()
 

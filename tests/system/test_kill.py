@@ -12,7 +12,7 @@ import rig_processes
 from broker.subscriber import Subscriber
 from fadeout_broker import contract
 from fadeout_broker.local import LocalBroker
-from fadeout_device import messages
+from fadeout_device import questions
 from fadeout_device.errors import WireError
 from rig_fadeout import Home, Run
 from rig_speech import Speech, silence, write_wav
@@ -123,7 +123,7 @@ def test_an_erasure_goes_through_whoever_is_killed_meanwhile(
     doomed, kept = sealed
     before = run.wait_for_rooms()
     connection = home.connect("control", timeout_s=30.0)
-    connection.send(messages.Erase((doomed,)))
+    connection.send(questions.Erase((doomed,)))
     os.kill(before[room], signal.SIGKILL)
     try:
         answer = connection.receive()

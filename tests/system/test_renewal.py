@@ -10,7 +10,7 @@ import pytest
 
 import rig_processes
 from device.vault.conftest import utterance
-from fadeout_device import messages
+from fadeout_device import answers, messages, questions
 from fadeout_device.vault.handover import OPTION
 from rig_fadeout import Home, Process, vault_command
 from rig_waiting import wait_for
@@ -41,7 +41,7 @@ def renewals(vault: Process) -> str | None:
 def receive(connection: Connection) -> object:
     frame = connection.receive()
     assert frame is not None, "the connection was closed"
-    return frame.message(messages.ToEar | messages.Answer)
+    return frame.message(messages.ToEar | answers.Answer)
 
 
 def ear_of(home: Home) -> Connection:
@@ -60,8 +60,8 @@ def seal(ear: Connection) -> str:
 
 def test_ear_and_watcher_stay_connected_through_renewals(home: Home, vault: Process) -> None:
     watcher = home.connect("control")
-    watcher.send(messages.Watch())
-    assert isinstance(receive(watcher), messages.StatusReport)
+    watcher.send(questions.Watch())
+    assert isinstance(receive(watcher), answers.StatusReport)
     with contextlib.closing(ear_of(home)) as ear:
         for _ in range(3):
             recording = seal(ear)
@@ -77,7 +77,7 @@ def test_ear_and_watcher_stay_connected_through_renewals(home: Home, vault: Proc
     seen: list[str] = []
     while seen.count("sealed") < 4:
         happening = receive(watcher)
-        assert isinstance(happening, messages.Happening)
+        assert isinstance(happening, answers.Happening)
         seen.append(happening.what)
     assert seen == ["listening", *["utterance", "sealed", "erased"] * 3, "utterance", "sealed"]
     watcher.close()
@@ -107,23 +107,23 @@ def test_a_visitor_in_the_middle_of_a_message_is_waited_for(home: Home, vault: P
         again = seal(ear)
         assert renewals(vault) is None, "somebody is in the middle of a message"
         half.sock.sendall(b'us"}\n')
-        assert isinstance(receive(half), messages.StatusReport)
+        assert isinstance(receive(half), answers.StatusReport)
         wait_for(lambda: renewals(vault), "the vault became a new process")
-        half.send(messages.ListRecordings())
+        half.send(questions.ListRecordings())
         listed = receive(half)
-        assert isinstance(listed, messages.Recordings)
+        assert isinstance(listed, answers.Recordings)
         assert [row.recording for row in listed.recordings] == [again]
         half.close()
 
 
 def test_commands_that_come_all_the_time_are_all_answered(home: Home, vault: Process) -> None:
-    answers: list[object] = []
+    said: list[object] = []
 
     def ask() -> None:
         for _ in range(20):
             with contextlib.closing(home.connect("control", timeout_s=30.0)) as connection:
-                connection.send(messages.Status())
-                answers.append(receive(connection))
+                connection.send(questions.Status())
+                said.append(receive(connection))
 
     with contextlib.closing(ear_of(home)) as ear:
         askers = [threading.Thread(target=ask) for _ in range(3)]
@@ -133,8 +133,8 @@ def test_commands_that_come_all_the_time_are_all_answered(home: Home, vault: Pro
             home.ask("erase", seal(ear))
         for asker in askers:
             asker.join(60)
-    assert len(answers) == 60
-    assert all(isinstance(answer, messages.StatusReport) for answer in answers)
+    assert len(said) == 60
+    assert all(isinstance(answer, answers.StatusReport) for answer in said)
     assert vault.process.poll() is None
 
 

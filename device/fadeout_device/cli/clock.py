@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fadeout_device import messages
+from fadeout_device import answers, questions
 from fadeout_device.cli import shown
 from fadeout_device.cli.vault_client import ask
 
@@ -35,7 +35,7 @@ def add_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
 
 def clock(arguments: argparse.Namespace) -> int:
     """Say what time it is believed to be, or confirm it."""
-    answer, _ = ask(arguments, messages.LookAtClock(arguments.confirm), messages.ClockReport)
+    answer, _ = ask(arguments, questions.LookAtClock(arguments.confirm), answers.ClockReport)
     if arguments.json:
         shown.print_json(answer)
     else:
@@ -43,7 +43,7 @@ def clock(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def lines(report: messages.ClockReport) -> list[list[str]]:
+def lines(report: answers.ClockReport) -> list[list[str]]:
     """Return what is believed as rows of a table."""
     rows = [["time", shown.clock_time(report.proven_s)]]
     if report.because == "unknown":

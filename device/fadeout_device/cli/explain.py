@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from fadeout_device import messages
+from fadeout_device import answers, questions
 from fadeout_device.cli import shown
 from fadeout_device.cli.held import add_recording
 from fadeout_device.cli.vault_client import ask
@@ -35,7 +35,7 @@ def add_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
 
 def explain(arguments: argparse.Namespace) -> int:
     """Explain one recording."""
-    answer, _ = ask(arguments, messages.Explain(arguments.recording), messages.Explanation)
+    answer, _ = ask(arguments, questions.Explain(arguments.recording), answers.Explanation)
     if arguments.json:
         shown.print_json(answer)
     elif not answer.items:
@@ -52,7 +52,7 @@ def explain(arguments: argparse.Namespace) -> int:
     return 0 if answer.items else os.EX_NOINPUT
 
 
-def _gone(answer: messages.Explanation) -> str:
+def _gone(answer: answers.Explanation) -> str:
     held = f"nothing of recording {answer.recording} is held"
     if answer.erased is None:
         return f"{held}, and no receipt names it: it never was, or that was long ago"
@@ -60,7 +60,7 @@ def _gone(answer: messages.Explanation) -> str:
     return f"{held}: erased in the hour from {hour} ({answer.erased.reason}), receipt {answer.erased.seq}"
 
 
-def _rows(item: messages.ItemReason, now: float, answer: messages.Explanation) -> list[list[str]]:
+def _rows(item: answers.ItemReason, now: float, answer: answers.Explanation) -> list[list[str]]:
     end = f"{shown.clock_time(item.expires_at_s)}, {shown.ending(item.expires_at_s, now)}"
     if item.state == "erasing":
         end = f"as soon as its key can be destroyed ({item.because}); nothing opens it any more"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from fadeout_device import messages
+from fadeout_device import answers, questions
 from fadeout_device.cli import shown
 from fadeout_device.cli.naming import add_naming, complete_recipients, since_s
 from fadeout_device.cli.new_file import NewFile
@@ -82,7 +82,7 @@ def _add_name(deed: argparse.ArgumentParser) -> None:
 
 def export(arguments: argparse.Namespace) -> int:
     """Write recordings to an age file."""
-    command = messages.Export(
+    command = questions.Export(
         recordings=tuple(arguments.recordings), last=arguments.last, since_s=since_s(arguments),
         everything=arguments.everything, to=arguments.to,
     )  # fmt: skip
@@ -102,18 +102,18 @@ def export(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _receive(arguments: argparse.Namespace, command: messages.Export, file: NewFile) -> Written:
+def _receive(arguments: argparse.Namespace, command: questions.Export, file: NewFile) -> Written:
     parts = export_parts(state_folder(arguments), command)
     begins, _ = next(parts)
-    assert isinstance(begins, messages.ExportBegins)  # noqa: S101 - `export_parts` sees to it
+    assert isinstance(begins, answers.ExportBegins)  # noqa: S101 - `export_parts` sees to it
     size_bytes = 0
     with _progress(begins, quiet=arguments.json) as advance:
         for part, data in parts:
-            if isinstance(part, messages.ExportEnds):
+            if isinstance(part, answers.ExportEnds):
                 if part.size_bytes != size_bytes:
                     raise WireError(f"{size_bytes} bytes of an export of {part.size_bytes} came")
                 return Written("", size_bytes, part.recordings, begins.recipient, begins.fingerprint)
-            assert isinstance(part, messages.ExportPart)  # noqa: S101 - the same
+            assert isinstance(part, answers.ExportPart)  # noqa: S101 - the same
             size_bytes += len(data)
             if size_bytes > begins.most_bytes:
                 raise WireError(f"an export of at most {begins.most_bytes} bytes does not end")
@@ -123,7 +123,7 @@ def _receive(arguments: argparse.Namespace, command: messages.Export, file: NewF
 
 
 @contextlib.contextmanager
-def _progress(begins: messages.ExportBegins, *, quiet: bool) -> Iterator[Callable[[int], None]]:
+def _progress(begins: answers.ExportBegins, *, quiet: bool) -> Iterator[Callable[[int], None]]:
     if quiet or not sys.stderr.isatty():
         yield lambda _opened: None
         return
@@ -141,7 +141,7 @@ def _progress(begins: messages.ExportBegins, *, quiet: bool) -> Iterator[Callabl
 
 def list_recipients(arguments: argparse.Namespace) -> int:
     """List who may be exported to."""
-    answer, _ = ask(arguments, messages.ListRecipients(), messages.Recipients)
+    answer, _ = ask(arguments, questions.ListRecipients(), answers.Recipients)
     if arguments.json:
         shown.print_json(answer.recipients)
     elif not answer.recipients:
@@ -157,7 +157,7 @@ def list_recipients(arguments: argparse.Namespace) -> int:
 
 def add(arguments: argparse.Namespace) -> int:
     """Enrol somebody, and have the fingerprint read back."""
-    row = _ask_one(arguments, messages.AddRecipient(arguments.name, arguments.key))
+    row = _ask_one(arguments, questions.AddRecipient(arguments.name, arguments.key))
     if arguments.json:
         shown.print_json(row)
         return 0
@@ -175,12 +175,12 @@ def add(arguments: argparse.Namespace) -> int:
     sys.stdout.flush()
     typed = sys.stdin.readline()
     if _SEPARATORS.sub("", typed).lower() not in (row.fingerprint[:_GROUP_DIGITS], row.fingerprint):
-        _ask_one(arguments, messages.RemoveRecipient(row.name))
+        _ask_one(arguments, questions.RemoveRecipient(row.name))
         raise UsageError(
             f"that is not how the fingerprint begins; {row.name} is not enrolled",
             "have the key sent again, another way, and compare",
         )
-    _ask_one(arguments, messages.ConfirmRecipient(row.name, row.fingerprint))
+    _ask_one(arguments, questions.ConfirmRecipient(row.name, row.fingerprint))
     shown.print_lines(f"{row.name} is enrolled: fadeout export … --to {row.name}")
     return 0
 
@@ -188,17 +188,17 @@ def add(arguments: argparse.Namespace) -> int:
 def confirm(arguments: argparse.Namespace) -> int:
     """Confirm a key by its fingerprint."""
     fingerprint = "".join(arguments.fingerprint)
-    row = _ask_one(arguments, messages.ConfirmRecipient(arguments.name, fingerprint))
+    row = _ask_one(arguments, questions.ConfirmRecipient(arguments.name, fingerprint))
     return _said(arguments, row, f"{row.name} is enrolled: fadeout export … --to {row.name}")
 
 
 def remove(arguments: argparse.Namespace) -> int:
     """Take somebody off the list."""
-    row = _ask_one(arguments, messages.RemoveRecipient(arguments.name))
+    row = _ask_one(arguments, questions.RemoveRecipient(arguments.name))
     return _said(arguments, row, f"{row.name} is not exported to any more; what was exported stays theirs")
 
 
-def _said(arguments: argparse.Namespace, row: messages.RecipientRow, words: str) -> int:
+def _said(arguments: argparse.Namespace, row: answers.RecipientRow, words: str) -> int:
     if arguments.json:
         shown.print_json(row)
     else:
@@ -206,9 +206,9 @@ def _said(arguments: argparse.Namespace, row: messages.RecipientRow, words: str)
     return 0
 
 
-def _ask_one(arguments: argparse.Namespace, command: messages.Command) -> messages.RecipientRow:
-    answer, _ = ask(arguments, command, messages.Recipients)
-    return msgspec.convert(answer.recipients[0], messages.RecipientRow)
+def _ask_one(arguments: argparse.Namespace, command: questions.Command) -> answers.RecipientRow:
+    answer, _ = ask(arguments, command, answers.Recipients)
+    return msgspec.convert(answer.recipients[0], answers.RecipientRow)
 
 
 def _grouped(digits: str) -> str:

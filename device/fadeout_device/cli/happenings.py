@@ -9,7 +9,7 @@ from fadeout_device.cli import shown
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fadeout_device.messages import Happening
+    from fadeout_device.answers import Happening
 
 _REASONS = {
     "expired": "their time was over",

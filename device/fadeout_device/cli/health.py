@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from fadeout_device import config, messages
+from fadeout_device import answers, config, questions
 from fadeout_device.cli import clock, modes, shown
 from fadeout_device.cli.happenings import describe
 from fadeout_device.cli.places import config_file, state_folder
@@ -35,7 +35,7 @@ def add_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
 
 def status(arguments: argparse.Namespace) -> int:
     """Say how the vault is."""
-    answer, _ = ask(arguments, messages.Status(), messages.StatusReport)
+    answer, _ = ask(arguments, questions.Status(), answers.StatusReport)
     if arguments.json:
         shown.print_json(answer)
         return 0
@@ -83,11 +83,11 @@ def status(arguments: argparse.Namespace) -> int:
 def policy(arguments: argparse.Namespace) -> int:
     """Print the policy."""
     try:
-        answer, _ = ask(arguments, messages.GetPolicy(), messages.PolicyReport)
+        answer, _ = ask(arguments, questions.GetPolicy(), answers.PolicyReport)
         source = "enforced by the running fadeout"
     except UnavailableError:
         compiled = config.load(config_file(arguments)).policy
-        answer = messages.PolicyReport(msgspec.json.decode(compiled.document), compiled.hash)
+        answer = answers.PolicyReport(msgspec.json.decode(compiled.document), compiled.hash)
         source = "from the configuration; no fadeout is running"
     if arguments.json:
         shown.print_json(answer)
@@ -126,7 +126,7 @@ def follow(arguments: argparse.Namespace) -> int:
     for message in watch(state_folder(arguments)):
         if arguments.json:
             shown.print_json(message)
-        elif isinstance(message, messages.Happening):
+        elif isinstance(message, answers.Happening):
             shown.print_lines(f"{shown.clock_time(message.at_s)}  {describe(message)}")
         else:
             shown.print_lines(f"watching; {shown.count(message.held, 'recording')} held (Ctrl-C ends)")

@@ -8,7 +8,7 @@ import wave
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fadeout_device import messages
+from fadeout_device import answers, questions
 from fadeout_device.cli import shown
 from fadeout_device.cli.naming import add_naming, complete_recordings, since_s
 from fadeout_device.cli.vault_client import ask
@@ -66,7 +66,7 @@ def add_recording(verb: argparse.ArgumentParser) -> None:
 
 def list_recordings(arguments: argparse.Namespace) -> int:
     """List what is held."""
-    answer, _ = ask(arguments, messages.ListRecordings(), messages.Recordings)
+    answer, _ = ask(arguments, questions.ListRecordings(), answers.Recordings)
     if arguments.json:
         shown.print_json(answer.recordings)
         return 0
@@ -94,7 +94,7 @@ def list_recordings(arguments: argparse.Namespace) -> int:
 
 def show(arguments: argparse.Namespace) -> int:
     """Show one recording's metadata."""
-    answer, _ = ask(arguments, messages.Show(arguments.recording), messages.Opened)
+    answer, _ = ask(arguments, questions.Show(arguments.recording), answers.Opened)
     if arguments.json:
         shown.print_json(answer)
         return 0
@@ -123,7 +123,7 @@ def show(arguments: argparse.Namespace) -> int:
 
 def play(arguments: argparse.Namespace) -> int:
     """Play one recording, or write it to a file."""
-    answer, audio = ask(arguments, messages.Play(arguments.recording), messages.Opened)
+    answer, audio = ask(arguments, questions.Play(arguments.recording), answers.Opened)
     if arguments.output is None:
         _play_aloud(audio)
     else:
@@ -147,10 +147,10 @@ def erase(arguments: argparse.Namespace) -> int:
         and not _is_sure(arguments, "erase everything that is held")
     ):
         return 1
-    command = messages.Erase(
+    command = questions.Erase(
         tuple(arguments.recordings), arguments.last, captured_within_s, arguments.everything, arguments.now
     )
-    answer, _ = ask(arguments, command, messages.Erased)
+    answer, _ = ask(arguments, command, answers.Erased)
     return _report(arguments, answer)
 
 
@@ -158,7 +158,7 @@ def reset(arguments: argparse.Namespace) -> int:
     """Make the device as new."""
     if not _is_sure(arguments, "erase everything and make this device as new"):
         return 1
-    answer, _ = ask(arguments, messages.Reset(), messages.Erased)
+    answer, _ = ask(arguments, questions.Reset(), answers.Erased)
     return _report(arguments, answer)
 
 
@@ -173,7 +173,7 @@ def _is_sure(arguments: argparse.Namespace, what: str) -> bool:
     return False
 
 
-def _report(arguments: argparse.Namespace, answer: messages.Erased) -> int:
+def _report(arguments: argparse.Namespace, answer: answers.Erased) -> int:
     if arguments.json:
         shown.print_json(answer)
     elif answer.items:

@@ -14,7 +14,7 @@ from fadeout_device.errors import UsageError
 if TYPE_CHECKING:
     import argparse
 
-    from fadeout_device import messages
+    from fadeout_device import answers
 
 _NONCE = re.compile(r"([0-9a-f]{2}){1,32}")
 _SHOWN_IDS = 3
@@ -56,7 +56,7 @@ def ledger(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _print(parts: list[tuple[messages.LedgerReport, bytes]]) -> None:
+def _print(parts: list[tuple[answers.LedgerReport, bytes]]) -> None:
     answer = parts[0][0]
     lines = b"".join(payload for _, payload in parts).splitlines()[1:]
     rows = [_row(json.loads(json.loads(line)["body"])) for line in lines]

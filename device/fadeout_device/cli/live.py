@@ -16,10 +16,10 @@ from typing import IO, TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
+from fadeout_device.answers import Happening
 from fadeout_device.cli.happenings import describe
 from fadeout_device.cli.vault_client import watch
 from fadeout_device.errors import UnavailableError, WireError
-from fadeout_device.messages import Happening
 
 if TYPE_CHECKING:
     from pathlib import Path

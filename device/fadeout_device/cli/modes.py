@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fadeout_device import messages
+from fadeout_device import answers, questions
 from fadeout_device.cli import shown
 from fadeout_device.cli.vault_client import ask
 from fadeout_device.errors import UsageError
@@ -45,18 +45,18 @@ def guest(arguments: argparse.Namespace) -> int:
     for_s = None
     if arguments.period is not None:
         is_on, for_s = True, _seconds(arguments.period)
-        if for_s > messages.MAX_GUEST_S:
+        if for_s > questions.MAX_GUEST_S:
             raise UsageError(f"--for: given {arguments.period}", "without --for it stays on")
-    return _show(arguments, messages.Guest(is_on, for_s))
+    return _show(arguments, questions.Guest(is_on, for_s))
 
 
 def debug_capture(arguments: argparse.Namespace) -> int:
     """Begin or end debug capture."""
     is_on = {"on": True, "off": False}.get(arguments.switch)
-    return _show(arguments, messages.DebugCapture(is_on, _seconds(arguments.period) if is_on else 0.0))
+    return _show(arguments, questions.DebugCapture(is_on, _seconds(arguments.period) if is_on else 0.0))
 
 
-def lines(modes: messages.Modes) -> list[list[str]]:
+def lines(modes: answers.Modes) -> list[list[str]]:
     """Return what is on as rows of a table."""
     rows = []
     if modes.is_guest:
@@ -74,15 +74,15 @@ def lines(modes: messages.Modes) -> list[list[str]]:
     return rows
 
 
-def _show(arguments: argparse.Namespace, command: messages.Guest | messages.DebugCapture) -> int:
-    answer, _ = ask(arguments, command, messages.Modes)
+def _show(arguments: argparse.Namespace, command: questions.Guest | questions.DebugCapture) -> int:
+    answer, _ = ask(arguments, command, answers.Modes)
     if arguments.json:
         shown.print_json(answer)
         return 0
     said = [f"{what.lower()}: {words}" for what, words in lines(answer)]
     if not answer.is_guest:
         said.insert(0, "guest mode is off")
-    if isinstance(command, messages.DebugCapture) and answer.debug_left_s is None:
+    if isinstance(command, questions.DebugCapture) and answer.debug_left_s is None:
         said.append("debug capture is off")
     shown.print_lines(*said)
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fadeout_device import messages
+from fadeout_device import answers, questions
 from fadeout_device.cli.vault_client import ask
 from fadeout_device.errors import FadeoutError, UsageError
 from fadeout_device.policy import PolicyError, parse_period
@@ -37,7 +37,7 @@ def since_s(arguments: argparse.Namespace) -> float | None:
 def complete_recordings(prefix: str, parsed_args: argparse.Namespace, **_options: object) -> list[str]:
     """Return the ids that a shell may complete `prefix` to; none if no fadeout answers."""
     try:
-        answer, _ = ask(parsed_args, messages.ListRecordings(), messages.Recordings)
+        answer, _ = ask(parsed_args, questions.ListRecordings(), answers.Recordings)
     except FadeoutError:
         return []
     return [row.recording for row in answer.recordings if row.recording.startswith(prefix)]
@@ -46,7 +46,7 @@ def complete_recordings(prefix: str, parsed_args: argparse.Namespace, **_options
 def complete_recipients(prefix: str, parsed_args: argparse.Namespace, **_options: object) -> list[str]:
     """Return the names of recipients that a shell may complete `prefix` to."""
     try:
-        answer, _ = ask(parsed_args, messages.ListRecipients(), messages.Recipients)
+        answer, _ = ask(parsed_args, questions.ListRecipients(), answers.Recipients)
     except FadeoutError:
         return []
     return [row.name for row in answer.recipients if row.name.startswith(prefix)]

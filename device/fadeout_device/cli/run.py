@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from fadeout_device import config, messages
+from fadeout_device import answers, config, questions
 from fadeout_device.cli.live import LiveView
 from fadeout_device.cli.places import config_file, run_folder, state_folder
 from fadeout_device.cli.vault_client import ask
@@ -146,9 +146,9 @@ def _start_local_broker(view: LiveView) -> tuple[subprocess.Popen[bytes], _Local
     return process, broker
 
 
-def _status(arguments: argparse.Namespace) -> messages.StatusReport | None:
+def _status(arguments: argparse.Namespace) -> answers.StatusReport | None:
     try:
-        return ask(arguments, messages.Status(), messages.StatusReport)[0]
+        return ask(arguments, questions.Status(), answers.StatusReport)[0]
     except FadeoutError:
         return None
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from fadeout_device import messages, wire
+from fadeout_device import answers, questions, wire
 from fadeout_device.cli.places import run_folder, state_folder
 from fadeout_device.errors import FadeoutError, UnavailableError, WireError
 
@@ -23,12 +23,12 @@ T = TypeVar("T")
 class RefusedError(FadeoutError):
     """The vault's own error, passed on with its hint and exit code."""
 
-    def __init__(self, failure: messages.Failure) -> None:
+    def __init__(self, failure: answers.Failure) -> None:
         super().__init__(failure.message, failure.hint or None)
         self.exit_code = failure.exit_code  # type: ignore[misc]  # the vault's, not the class's
 
 
-def ask(arguments: argparse.Namespace, command: messages.Command, kind: type[T]) -> tuple[T, bytes]:
+def ask(arguments: argparse.Namespace, command: questions.Command, kind: type[T]) -> tuple[T, bytes]:
     """Send one command and return its answer, of the kind that belongs to it, and its payload.
 
     Raises:
@@ -43,14 +43,14 @@ def ask(arguments: argparse.Namespace, command: messages.Command, kind: type[T])
         connection.close()
 
 
-def ledger_parts(arguments: argparse.Namespace, nonce: str) -> Iterator[tuple[messages.LedgerReport, bytes]]:
+def ledger_parts(arguments: argparse.Namespace, nonce: str) -> Iterator[tuple[answers.LedgerReport, bytes]]:
     """Yield the parts of the ledger as they come; raises as `ask`."""
     connection = connect(state_folder(arguments), ANSWER_TIMEOUT_S)
     try:
-        connection.send(messages.GetLedger(nonce))
+        connection.send(questions.GetLedger(nonce))
         is_last = False
         while not is_last:
-            answer, payload = _receive(connection, messages.LedgerReport)
+            answer, payload = _receive(connection, answers.LedgerReport)
             yield answer, payload
             is_last = answer.is_last
     finally:
@@ -58,8 +58,8 @@ def ledger_parts(arguments: argparse.Namespace, nonce: str) -> Iterator[tuple[me
 
 
 def export_parts(
-    state: Path, command: messages.Export
-) -> Iterator[tuple[messages.ExportBegins | messages.ExportPart | messages.ExportEnds, bytes]]:
+    state: Path, command: questions.Export
+) -> Iterator[tuple[answers.ExportBegins | answers.ExportPart | answers.ExportEnds, bytes]]:
     """Yield the messages of an export and their payloads, as they come, until the vault has no more.
 
     Raises:
@@ -70,19 +70,19 @@ def export_parts(
     connection = connect(state, ANSWER_TIMEOUT_S)
     try:
         connection.send(command)
-        kind: Any = messages.ExportBegins
+        kind: Any = answers.ExportBegins
         while kind is not None:
             answer, payload = _receive(connection, kind)
             yield answer, payload
-            kind = None if isinstance(answer, messages.ExportEnds) else _AFTER_THE_BEGINNING
+            kind = None if isinstance(answer, answers.ExportEnds) else _AFTER_THE_BEGINNING
     finally:
         connection.close()
 
 
-_AFTER_THE_BEGINNING = messages.ExportPart | messages.ExportEnds
+_AFTER_THE_BEGINNING = answers.ExportPart | answers.ExportEnds
 
 
-def watch(state: Path) -> Iterator[messages.StatusReport | messages.Happening]:
+def watch(state: Path) -> Iterator[answers.StatusReport | answers.Happening]:
     """Yield the status, and then happenings until the vault goes away.
 
     Raises:
@@ -90,9 +90,9 @@ def watch(state: Path) -> Iterator[messages.StatusReport | messages.Happening]:
     """
     connection = connect(state, timeout_s=None)
     try:
-        connection.send(messages.Watch())
+        connection.send(questions.Watch())
         while frame := connection.receive():
-            yield frame.message(messages.StatusReport | messages.Happening)
+            yield frame.message(answers.StatusReport | answers.Happening)
     finally:
         connection.close()
 
@@ -115,8 +115,8 @@ def _receive(connection: wire.Connection, kind: type[T]) -> tuple[T, bytes]:
             "the vault closed the connection before its answer was complete",
             "try again: it may be restarting",
         )
-    answer = frame.message(messages.Answer)
-    if isinstance(answer, messages.Failure):
+    answer = frame.message(answers.Answer)
+    if isinstance(answer, answers.Failure):
         raise RefusedError(answer)
     try:
         return msgspec.convert(answer, kind), frame.payload

@@ -22,7 +22,8 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fadeout_device.messages import Kind, RecordingRow
+    from fadeout_device.answers import RecordingRow
+    from fadeout_device.messages import Kind
     from fadeout_device.vault.store import Metadata
 
 FOLDER = "fadeout-export"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
-from fadeout_device.messages import ClockReport
+from fadeout_device.answers import ClockReport
 from fadeout_device.vault.belief import Belief, Rules, is_worth_storing
 from fadeout_device.vault.time_sources import Sources
 

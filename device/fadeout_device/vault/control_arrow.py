@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fadeout_device import messages
+from fadeout_device import answers, questions
 from fadeout_device.errors import FadeoutError, WireError
 from fadeout_device.vault.desk import Desk
 from fadeout_device.vault.export import PATIENCE_S, Export
@@ -34,14 +34,14 @@ def serve(connection: Connection, service: Service) -> None:
     desk = Desk(service)
     while frame := connection.receive():
         try:
-            command = frame.message(messages.Command)
-            if isinstance(command, messages.Watch):
+            command = frame.message(questions.Command)
+            if isinstance(command, questions.Watch):
                 _stream(connection, service)
                 return
-            if isinstance(command, messages.Export):
+            if isinstance(command, questions.Export):
                 _export(connection, service, desk.export(command))
                 continue
-            if isinstance(command, messages.GetLedger):
+            if isinstance(command, questions.GetLedger):
                 for part, lines in desk.ledger(command):
                     connection.send(part, lines)
                 continue
@@ -49,37 +49,37 @@ def serve(connection: Connection, service: Service) -> None:
         except WireError:
             raise
         except FadeoutError as err:
-            answer, payload = messages.Failure(str(err), err.hint or "", err.exit_code), b""
+            answer, payload = answers.Failure(str(err), err.hint or "", err.exit_code), b""
         connection.send(answer, payload)
 
 
-def _answer(command: messages.Command, desk: Desk) -> tuple[messages.Answer, bytes]:
-    if isinstance(command, messages.Play):
+def _answer(command: questions.Command, desk: Desk) -> tuple[answers.Answer, bytes]:
+    if isinstance(command, questions.Play):
         return desk.play(command.recording)
     return _ANSWERS[type(command)](desk, command), b""
 
 
-_ANSWERS: dict[type, Callable[[Desk, Any], messages.Answer]] = {
-    messages.ListRecordings: lambda desk, _: desk.recordings(),
-    messages.Show: lambda desk, command: desk.show(command.recording),
-    messages.Erase: lambda desk, command: desk.erase(command),
-    messages.ListRecipients: lambda desk, _: messages.Recipients(desk.recipients()),
-    messages.AddRecipient: lambda desk, command: messages.Recipients(
+_ANSWERS: dict[type, Callable[[Desk, Any], answers.Answer]] = {
+    questions.ListRecordings: lambda desk, _: desk.recordings(),
+    questions.Show: lambda desk, command: desk.show(command.recording),
+    questions.Erase: lambda desk, command: desk.erase(command),
+    questions.ListRecipients: lambda desk, _: answers.Recipients(desk.recipients()),
+    questions.AddRecipient: lambda desk, command: answers.Recipients(
         (desk.add_recipient(command.name, command.key),)
     ),
-    messages.ConfirmRecipient: lambda desk, command: messages.Recipients(
+    questions.ConfirmRecipient: lambda desk, command: answers.Recipients(
         (desk.confirm_recipient(command.name, command.fingerprint),)
     ),
-    messages.RemoveRecipient: lambda desk, command: messages.Recipients(
+    questions.RemoveRecipient: lambda desk, command: answers.Recipients(
         (desk.remove_recipient(command.name),)
     ),
-    messages.Reset: lambda desk, _: desk.reset(),
-    messages.LookAtClock: lambda desk, command: desk.clock(command),
-    messages.Status: lambda desk, _: desk.status(),
-    messages.GetPolicy: lambda desk, _: desk.policy(),
-    messages.Explain: lambda desk, command: desk.explain(command.recording),
-    messages.Guest: lambda desk, command: desk.guest(command),
-    messages.DebugCapture: lambda desk, command: desk.debug_capture(command),
+    questions.Reset: lambda desk, _: desk.reset(),
+    questions.LookAtClock: lambda desk, command: desk.clock(command),
+    questions.Status: lambda desk, _: desk.status(),
+    questions.GetPolicy: lambda desk, _: desk.policy(),
+    questions.Explain: lambda desk, command: desk.explain(command.recording),
+    questions.Guest: lambda desk, command: desk.guest(command),
+    questions.DebugCapture: lambda desk, command: desk.debug_capture(command),
 }
 
 
@@ -87,15 +87,15 @@ def _export(connection: Connection, service: Service, chosen: Chosen) -> None:
     """Send an export as it is made; an error in the middle takes the place of the next part."""
     recipient = chosen.recipient
     connection.send(
-        messages.ExportBegins(len(chosen.rows), chosen.most_bytes, recipient.name, recipient.fingerprint)
+        answers.ExportBegins(len(chosen.rows), chosen.most_bytes, recipient.name, recipient.fingerprint)
     )
     export = Export(service, chosen)
     connection.sock.settimeout(PATIENCE_S)
     try:
-        export.write(lambda data: connection.send(messages.ExportPart(export.opened), data))
+        export.write(lambda data: connection.send(answers.ExportPart(export.opened), data))
     finally:
         connection.sock.settimeout(None)
-    connection.send(messages.ExportEnds(tuple(row.recording for row in chosen.rows), export.size_bytes))
+    connection.send(answers.ExportEnds(tuple(row.recording for row in chosen.rows), export.size_bytes))
 
 
 def _stream(connection: Connection, service: Service) -> None:

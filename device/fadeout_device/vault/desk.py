@@ -11,15 +11,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fadeout_device import __version__
-from fadeout_device.errors import UsageError
-from fadeout_device.messages import (
-    Erase,
+from fadeout_device.answers import (
     Erased,
-    Export,
-    GetLedger,
     ItemRow,
     LedgerReport,
-    Naming,
     Opened,
     PolicyReport,
     RecipientRow,
@@ -27,6 +22,7 @@ from fadeout_device.messages import (
     Recordings,
     StatusReport,
 )
+from fadeout_device.errors import UsageError
 from fadeout_device.policy import KINDS
 from fadeout_device.vault import switches
 from fadeout_device.vault.envelope import warnings as envelope_warnings
@@ -39,15 +35,9 @@ from fadeout_device.vault.service import EAR_AWAY
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from fadeout_device.messages import (
-        ClockReport,
-        DebugCapture,
-        Explanation,
-        Guest,
-        LookAtClock,
-        Modes,
-        Purpose,
-    )
+    from fadeout_device.answers import ClockReport, Explanation, Modes
+    from fadeout_device.messages import Purpose
+    from fadeout_device.questions import DebugCapture, Erase, Export, GetLedger, Guest, LookAtClock, Naming
     from fadeout_device.vault.index import Item
     from fadeout_device.vault.ledger import Signed
     from fadeout_device.vault.recipients import Recipient

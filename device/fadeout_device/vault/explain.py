@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from fadeout_device.messages import Explanation, ItemReason, Receipt
+from fadeout_device.answers import Explanation, ItemReason, Receipt
 from fadeout_device.policy import KINDS
 from fadeout_device.vault.errors import NoSuchRecordingError
 from fadeout_device.vault.recovery import allowed_now_s

@@ -26,7 +26,7 @@ from fadeout_device.vault.errors import KeyErasedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from fadeout_device.messages import RecordingRow
+    from fadeout_device.answers import RecordingRow
     from fadeout_device.vault.bundle import OpenRecording
     from fadeout_device.vault.index import Item
     from fadeout_device.vault.recipients import Recipient

@@ -18,16 +18,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fadeout_device import __version__
+from fadeout_device.answers import Happening
 from fadeout_device.errors import WireError
-from fadeout_device.messages import (
-    EarState,
-    Happening,
-    NotSealed,
-    Ready,
-    Sealed,
-    Utterance,
-    Wake,
-)
+from fadeout_device.messages import EarState, NotSealed, Ready, Sealed, Utterance, Wake
 from fadeout_device.vault import envelope
 from fadeout_device.vault.alarms import Alarms
 from fadeout_device.vault.errors import EraseError, SealError

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fadeout_device.messages import DebugCapture, Guest, Modes
+from fadeout_device.answers import Modes
 
 if TYPE_CHECKING:
+    from fadeout_device.questions import DebugCapture, Guest
     from fadeout_device.vault.service import Service
 
 

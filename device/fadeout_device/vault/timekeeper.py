@@ -19,7 +19,7 @@ from fadeout_device.vault.clock import LIVE, REPLAYED
 from fadeout_device.vault.errors import TimeError
 
 if TYPE_CHECKING:
-    from fadeout_device.messages import ClockReport
+    from fadeout_device.answers import ClockReport
     from fadeout_device.vault.belief import Belief
     from fadeout_device.vault.clock import Clock, Step
     from fadeout_device.vault.index import Index, Item

@@ -13,7 +13,7 @@ from fadeout_device.errors import WireError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fadeout_device.messages import Happening
+    from fadeout_device.answers import Happening
     from fadeout_device.wire import Connection
 
 _MAX_WAITING = 1000

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fadeout_device import messages, wire
+from fadeout_device import answers, wire
 from fadeout_device.cli.__main__ import main
 from fadeout_device.errors import WireError
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-BEGINS = messages.ExportBegins(2, 1000, "anna", "0" * 32)
-PART = messages.ExportPart(1), b"x" * 400
-ENDS = messages.ExportEnds(("aa", "bb"), 800), b""
+BEGINS = answers.ExportBegins(2, 1000, "anna", "0" * 32)
+PART = answers.ExportPart(1), b"x" * 400
+ENDS = answers.ExportEnds(("aa", "bb"), 800), b""
 Script = list[tuple[Any, bytes]]
 
 
@@ -71,10 +71,10 @@ def test_what_is_whole_gets_its_name(play: Callable[..., tuple[int, Path]]) -> N
             id="it goes away in the middle of a part",
         ),
         pytest.param(
-            [(BEGINS, b""), PART, (messages.Failure("broken off", "again", 66), b"")], b"", 66,
+            [(BEGINS, b""), PART, (answers.Failure("broken off", "again", 66), b"")], b"", 66,
             id="it breaks the export off",
         ),
-        pytest.param([(messages.Failure("no", "", 67), b"")], b"", 67, id="it says no"),
+        pytest.param([(answers.Failure("no", "", 67), b"")], b"", 67, id="it says no"),
         pytest.param([(BEGINS, b""), PART, ENDS], b"", os.EX_PROTOCOL, id="a part is missing"),
         pytest.param([(BEGINS, b""), PART, PART, PART], b"", os.EX_PROTOCOL, id="it does not end"),
         pytest.param([PART, ENDS], b"", os.EX_PROTOCOL, id="it does not begin"),

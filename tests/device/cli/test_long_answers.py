@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fadeout_device import messages, wire
+from fadeout_device import answers, wire
 from fadeout_device.cli.__main__ import main
 
 if TYPE_CHECKING:
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 COUNT = 6_000
 """What a device holds that hears 200 requests a day and keeps them for a month."""
-ITEMS = tuple(messages.ItemRow(kind, 1_700_000_000, 65_648, True) for kind in ("audio", "words", "action"))
+ITEMS = tuple(answers.ItemRow(kind, 1_700_000_000, 65_648, True) for kind in ("audio", "words", "action"))
 NAMES = tuple(secrets.token_hex(8) for _ in range(COUNT))
 ANSWERS = [
     pytest.param(
-        ["list"], messages.Recordings(tuple(messages.RecordingRow(name, "failed", ITEMS) for name in NAMES)),
+        ["list"], answers.Recordings(tuple(answers.RecordingRow(name, "failed", ITEMS) for name in NAMES)),
         lambda said: [row["recording"] for row in said], id="a long list",
     ),
     pytest.param(
-        ["erase", "--all"], messages.Erased(NAMES, 3 * COUNT), lambda said: said["recordings"],
+        ["erase", "--all"], answers.Erased(NAMES, 3 * COUNT), lambda said: said["recordings"],
         id="much that was erased",
     ),
 ]  # fmt: skip

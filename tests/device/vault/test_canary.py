@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from device.vault.conftest import utterance
-from fadeout_device import messages
+from fadeout_device import questions
 from fadeout_device.confine import Confinement
 from fadeout_device.policy import CLASSES
 from fadeout_device.vault.canary import GRACE_S
@@ -80,7 +80,7 @@ def test_there_is_a_canary_in_each_class_and_nobody_sees_it(kennel: Kennel) -> N
     assert status.alarms == ()
     assert rig.store.outbox.count() == 0
     assert rig.store.index.live_of("") == []
-    assert desk.erase(messages.Erase(everything=True)).items == 0
+    assert desk.erase(questions.Erase(everything=True)).items == 0
 
 
 def test_canaries_die_on_time_and_are_replaced_without_a_word(kennel: Kennel) -> None:
@@ -256,7 +256,7 @@ def test_a_failed_erasure_raises_the_alarm_until_one_succeeds(kennel: Kennel) ->
 @pytest.mark.parametrize("how", ["everything", "panic"])
 def test_erasing_everything_is_no_reason_for_an_alarm(kennel: Kennel, how: str) -> None:
     kennel.service.seal(utterance(), AUDIO)
-    answer = Desk(kennel.service).erase(messages.Erase(everything=True, now=how == "panic"))
+    answer = Desk(kennel.service).erase(questions.Erase(everything=True, now=how == "panic"))
     assert answer.items == 2, "canaries are not counted"
     assert kennel.rig.store.outbox.count() == 1, "nor are their events withdrawn: there are none"
     kennel.wait(1.0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from device.vault.conftest import Rig, utterance
-from fadeout_device import messages
+from fadeout_device import answers, messages, questions
 from fadeout_device.confine import Confinement
 from fadeout_device.errors import StorageError
 from fadeout_device.vault.clock import ReplayClock, SystemClock
@@ -74,7 +74,7 @@ class _Device:
         return True
 
     @property
-    def report(self) -> messages.ClockReport:
+    def report(self) -> answers.ClockReport:
         return self.rig.store.timekeeper.report()
 
 
@@ -112,7 +112,7 @@ def test_a_recording_that_is_locked_can_be_erased(device: _Device) -> None:
     recording = device.seal()
     device.boot(60.0, is_synchronised=True)
     device.jump(365 * DAY)
-    assert Desk(device.service).erase(messages.Erase((recording,))).items == 2
+    assert Desk(device.service).erase(questions.Erase((recording,))).items == 2
 
 
 def test_a_confirmed_jump_moves_end_dates_and_events_with_it(device: _Device) -> None:
@@ -162,7 +162,7 @@ def test_without_a_clock_what_was_held_is_closed_until_a_person_confirms(device:
     assert device.service.privacy.moment().proven_s is None
     after = device.seal()
     assert device.is_readable(after)
-    report = Desk(device.service).clock(messages.LookAtClock(confirm=True))
+    report = Desk(device.service).clock(questions.LookAtClock(confirm=True))
     assert (report.because, report.locked, report.ahead_s) == ("person", 0, 0.0)
     assert device.is_readable(before)
     device.run(5 * DAY, every_s=HOUR)
@@ -244,7 +244,7 @@ def test_what_is_over_for_certain_is_gone_and_not_locked(device: _Device) -> Non
 
 
 def test_only_somebody_at_the_device_confirms_the_clock() -> None:
-    assert messages.needs_presence(messages.LookAtClock(confirm=True))
+    assert questions.needs_presence(questions.LookAtClock(confirm=True))
 
 
 def test_a_replay_has_the_audio_s_time() -> None:

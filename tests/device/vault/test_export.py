@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyrage
 import pytest
 
-from fadeout_device import messages, wire
+from fadeout_device import answers, questions, wire
 from fadeout_device.confine import Confinement
 from fadeout_device.errors import FadeoutError, StorageError, WireError
 from fadeout_device.policy import ItemClass
@@ -46,20 +46,20 @@ class Desktop(NamedTuple):
 
     def ask(self, **naming: Any) -> Iterator[tuple[Any, bytes]]:  # noqa: ANN401 - any field, any answer
         """Ask for an export; yield what comes, the last answer included."""
-        self.connection.send(messages.Export(to=naming.pop("to", "anna"), **naming))
+        self.connection.send(questions.Export(to=naming.pop("to", "anna"), **naming))
         while frame := self.connection.receive():
-            answer = frame.message(messages.Answer)
+            answer = frame.message(answers.Answer)
             yield answer, frame.payload
-            if isinstance(answer, messages.ExportEnds | messages.Failure):
+            if isinstance(answer, answers.ExportEnds | answers.Failure):
                 return
 
     def export(self, **naming: Any) -> bytes:  # noqa: ANN401 - any field
         """Return the age file of an export that must succeed."""
-        answers, payloads = zip(*self.ask(**naming), strict=True)
-        assert isinstance(answers[0], messages.ExportBegins)
-        assert isinstance(answers[-1], messages.ExportEnds), answers[-1]
+        said, payloads = zip(*self.ask(**naming), strict=True)
+        assert isinstance(said[0], answers.ExportBegins)
+        assert isinstance(said[-1], answers.ExportEnds), said[-1]
         data = b"".join(payloads)
-        assert len(data) == answers[-1].size_bytes <= answers[0].most_bytes
+        assert len(data) == said[-1].size_bytes <= said[0].most_bytes
         return data
 
     def open(self, data: bytes) -> dict[str, bytes]:
@@ -256,7 +256,7 @@ def test_refused_before_anything_is_opened(
     desktop.rig.seal(AUDIO)
     noted = opened(desktop.rig)
     ((failure, payload),) = list(desktop.ask(**naming))
-    assert isinstance(failure, messages.Failure)
+    assert isinstance(failure, answers.Failure)
     assert why in failure.message
     assert (failure.exit_code, bool(failure.hint), payload, noted) == (code, True, b"", [])
 
@@ -292,7 +292,7 @@ def test_an_export_is_limited(desktop: Desktop, count: int, size_bytes: int, why
             )
     noted = opened(desktop.rig)
     ((failure, _),) = list(desktop.ask(everything=True))
-    assert isinstance(failure, messages.Failure)
+    assert isinstance(failure, answers.Failure)
     assert why in failure.message
     assert (failure.exit_code, noted) == (64, [])
     assert "--last" in failure.hint
@@ -302,7 +302,7 @@ def test_an_export_is_limited(desktop: Desktop, count: int, size_bytes: int, why
 
 
 def chosen_for(desktop: Desktop) -> export.Chosen:
-    return Desk(desktop.service).export(messages.Export(everything=True, to="anna"))
+    return Desk(desktop.service).export(questions.Export(everything=True, to="anna"))
 
 
 def run_until(desktop: Desktop, deed: Callable[[], object], *, before_opening: int) -> bytes:
@@ -311,7 +311,7 @@ def run_until(desktop: Desktop, deed: Callable[[], object], *, before_opening: i
     parts: list[bytes] = []
     original = running._open
 
-    def open_one(row: messages.RecordingRow) -> OpenRecording:
+    def open_one(row: answers.RecordingRow) -> OpenRecording:
         if running.opened == before_opening:
             deed()
         return original(row)
@@ -394,7 +394,7 @@ def test_a_changed_file_breaks_the_export_off_with_its_own_reason(desktop: Deskt
     path = desktop.rig.folder / "items" / item.id
     path.write_bytes(path.read_bytes()[:-1] + b"\0")
     *_, (failure, _) = desktop.ask(everything=True)
-    assert isinstance(failure, messages.Failure)
+    assert isinstance(failure, answers.Failure)
     assert failure.exit_code == os.EX_DATAERR
     assert "changed" in failure.message
 
@@ -409,7 +409,7 @@ def test_erasing_does_not_wait_for_a_reader_who_takes_nothing(desktop: Desktop) 
     for _ in range(20):
         desktop.rig.seal(AUDIO)
     begun = desktop.ask(everything=True)
-    assert isinstance(next(begun)[0], messages.ExportBegins)
+    assert isinstance(next(begun)[0], answers.ExportBegins)
     # The kernel's buffers are full long before the export is: it stands still, on this reader.
     erased = threading.Event()
 
@@ -422,7 +422,7 @@ def test_erasing_does_not_wait_for_a_reader_who_takes_nothing(desktop: Desktop) 
     assert erased.wait(10)
     thread.join(10)
     *_, (failure, _) = begun
-    assert isinstance(failure, messages.Failure)
+    assert isinstance(failure, answers.Failure)
     assert "broken off" in failure.message
 
 
@@ -446,8 +446,8 @@ def test_a_reader_who_stalls_is_sent_away(desktop: Desktop, monkeypatch: pytest.
     said = []
     with contextlib.suppress(WireError):  # it may be cut off within a frame
         while frame := desktop.connection.receive():
-            said.append(frame.message(messages.Answer))
-    assert {type(answer) for answer in said} <= {messages.ExportPart}
+            said.append(frame.message(answers.Answer))
+    assert {type(answer) for answer in said} <= {answers.ExportPart}
 
 
 def test_an_error_never_quotes_what_age_said(desktop: Desktop) -> None:
@@ -496,6 +496,6 @@ def test_what_cannot_be_written_down_is_not_opened(desktop: Desktop) -> None:
 
     desktop.rig.store.ledger.opened = opened  # type: ignore[method-assign,assignment]  # the disk fails
     *parts, (failure, _) = desktop.ask(everything=True)
-    assert isinstance(failure, messages.Failure)
+    assert isinstance(failure, answers.Failure)
     assert failure.message == "the ledger cannot be written"
     assert sum(len(payload) for _, payload in parts) < 512, "more than age's header was sent"

@@ -14,7 +14,7 @@ import pytest
 import verify_receipts
 
 from device.vault.conftest import utterance
-from fadeout_device import messages, wire
+from fadeout_device import questions, wire
 from fadeout_device.confine import Confinement
 from fadeout_device.errors import StorageError
 from fadeout_device.vault import ledger
@@ -42,7 +42,7 @@ def entries(rig: Rig, *kinds: str) -> list[Any]:
 
 
 def export(desk: Desk, nonce: str = "") -> str:
-    return b"".join(payload for _, payload in desk.ledger(messages.GetLedger(nonce))).decode()
+    return b"".join(payload for _, payload in desk.ledger(questions.GetLedger(nonce))).decode()
 
 
 def check(text: str, **options: Any) -> verify_receipts.Report:  # noqa: ANN401 - the verifier's
@@ -56,7 +56,7 @@ def check(text: str, **options: Any) -> verify_receipts.Report:  # noqa: ANN401 
 
 def test_an_erasure_leaves_a_receipt_that_names_it(rig: Rig, desk: Desk) -> None:
     recording = rig.seal()
-    answer = desk.erase(messages.Erase((recording,)))
+    answer = desk.erase(questions.Erase((recording,)))
     (receipt,) = entries(rig, "erased")
     assert (receipt.reason, receipt.items, receipt.recordings) == ("user", 2, (recording,))
     assert receipt.classes == {"failed.audio": 1, "failed.action": 1}
@@ -70,9 +70,9 @@ def test_an_erasure_leaves_a_receipt_that_names_it(rig: Rig, desk: Desk) -> None
     [
         pytest.param(lambda rig, _: rig.store.eraser.erase_due(), "expired", id="its time was over"),
         pytest.param(lambda rig, _: rig.store.eraser.erase_outdated("2"), "update", id="a new version"),
-        pytest.param(lambda _, desk: desk.erase(messages.Erase(everything=True)), "user", id="everything"),
+        pytest.param(lambda _, desk: desk.erase(questions.Erase(everything=True)), "user", id="everything"),
         pytest.param(
-            lambda _, desk: desk.erase(messages.Erase(everything=True, now=True)), "panic", id="a panic"
+            lambda _, desk: desk.erase(questions.Erase(everything=True, now=True)), "panic", id="a panic"
         ),
     ],
 )
@@ -99,7 +99,7 @@ def test_a_crash_between_deletion_and_receipt_is_made_up_for_with_the_true_reaso
 
     monkeypatch.setattr(rig.store.files, "unlink", cut)
     with pytest.raises(KeyboardInterrupt):
-        desk.erase(messages.Erase((recording,)))
+        desk.erase(questions.Erase((recording,)))
     assert entries(rig, "erased") == []
     rig.restart().eraser.erase_due()
     (receipt,) = entries(rig, "erased")
@@ -122,7 +122,7 @@ def test_a_failure_is_told_once_until_an_erasure_succeeds(rig: Rig, desk: Desk) 
     for _ in range(2):
         rig.roots.before = broken
         with pytest.raises(EraseError):
-            desk.erase(messages.Erase(everything=True))
+            desk.erase(questions.Erase(everything=True))
         desk._service.sweep()
     assert [entry.reason for entry in entries(rig, "failed")] == ["io_error"]
     assert check(export(desk)).is_failing
@@ -142,14 +142,14 @@ def test_every_opening_has_its_entry_and_it_comes_first(rig: Rig, desk: Desk) ->
         ("person", "play", 1, (recording,)),
         ("reporter", "event", 1, (recording,)),
     ]
-    desk.erase(messages.Erase(since_s=3600.0))
+    desk.erase(questions.Erase(since_s=3600.0))
     (since,) = [e for e in entries(rig, "opened") if e.purpose == "erase_since"]
     assert since.items == 2
 
 
 def test_opening_many_is_told_in_parts_that_name_them_all(rig: Rig, desk: Desk) -> None:
     recordings = {rig.seal() for _ in range(120)}
-    desk.erase(messages.Erase(since_s=3600.0))
+    desk.erase(questions.Erase(since_s=3600.0))
     opened = entries(rig, "opened")
     assert [len(entry.recordings) for entry in opened] == [100, 20]
     assert [entry.items for entry in opened] == [200, 40]
@@ -176,13 +176,13 @@ def test_listing_erasing_and_naming_events_open_nothing(rig: Rig, desk: Desk) ->
     desk.recordings()
     desk.status()
     rig.store.event_id(action)
-    desk.erase(messages.Erase(last=1))
+    desk.erase(questions.Erase(last=1))
     assert entries(rig, "opened") == []
 
 
 def test_entries_end_and_what_is_left_still_holds(rig: Rig, desk: Desk) -> None:
     for _ in range(3):
-        desk.erase(messages.Erase((rig.seal(),)))
+        desk.erase(questions.Erase((rig.seal(),)))
     rig.clock.now_s += 91 * 86400
     rig.seal()
     desk._service.sweep()
@@ -197,8 +197,8 @@ def test_entries_end_and_what_is_left_still_holds(rig: Rig, desk: Desk) -> None:
 def test_a_panic_changes_the_key_and_the_old_one_vouches_for_the_new(rig: Rig, desk: Desk) -> None:
     rig.seal()
     before = rig.store.ledger.public_key
-    desk.erase(messages.Erase(everything=True, now=True))
-    desk.erase(messages.Erase((rig.seal(),)))
+    desk.erase(questions.Erase(everything=True, now=True))
+    desk.erase(questions.Erase((rig.seal(),)))
     assert rig.store.ledger.public_key != before
     assert [e.__struct_config__.tag for e in entries(rig)] == ["begun", "erased", "rekeyed", "erased"]
     report = check(export(desk))
@@ -207,7 +207,7 @@ def test_a_panic_changes_the_key_and_the_old_one_vouches_for_the_new(rig: Rig, d
 
 def test_a_panic_that_could_sign_nothing_is_a_break_that_is_named(rig: Rig, desk: Desk) -> None:
     rig.seal()
-    desk.erase(messages.Erase(last=1))
+    desk.erase(questions.Erase(last=1))
     rig.store.eraser.panic()  # and the power goes
     rig.restart()
     again = Service(rig.store, rig.clock, Confinement("n", "m"), rig.config.sweep_s, coalesce_s=0.0)
@@ -217,7 +217,7 @@ def test_a_panic_that_could_sign_nothing_is_a_break_that_is_named(rig: Rig, desk
 
 def test_nothing_that_was_said_or_when_stands_in_it(rig: Rig, desk: Desk) -> None:
     desk.show(rig.seal(wake_word="hey_jarvis", action="light.on", outcome="served"))
-    desk.erase(messages.Erase(everything=True))
+    desk.erase(questions.Erase(everything=True))
     text = export(desk)
     assert not [word for word in ("jarvis", "light", "score", "captured") if word in text]
     hours = {json.loads(json.loads(line)["body"])["hour"] for line in text.splitlines()[1:]}
@@ -230,7 +230,7 @@ def test_a_ledger_of_years_comes_in_parts_that_fit_a_frame(rig: Rig, desk: Desk)
     with rig.store.index.transaction():
         for _ in range(2500):
             rig.store.ledger.opened("reporter", "event", items[:1], rig.clock.now_s)
-    parts = list(desk.ledger(messages.GetLedger("5eed")))
+    parts = list(desk.ledger(questions.GetLedger("5eed")))
     assert [part.is_last for part, _ in parts] == [False, False, True]
     assert max(len(payload) for _, payload in parts) < wire.MAX_PAYLOAD_BYTES
     assert check(b"".join(payload for _, payload in parts).decode(), nonce="5eed").entries == 2501
@@ -245,7 +245,7 @@ def lines(rig: Rig, desk: Desk) -> list[str]:
     for _ in range(2):
         recording = rig.seal()
         desk.show(recording)
-        desk.erase(messages.Erase((recording,)))
+        desk.erase(questions.Erase((recording,)))
     rig.seal()
     desk.show(desk.recordings().recordings[0].recording)
     made = export(desk, "5eed").splitlines()
@@ -301,7 +301,7 @@ def test_the_verifier_notices_that(lines: list[str], what: str) -> None:
 def test_an_old_export_shown_again_is_noticed(rig: Rig, desk: Desk, lines: list[str]) -> None:
     old = "\n".join(lines)
     report = check(old)
-    desk.erase(messages.Erase(everything=True))
+    desk.erase(questions.Erase(everything=True))
     new = export(desk, "ffff")
     assert check(new, nonce="ffff", key=report.public_key, seen=f"{report.last}:{report.hash}")
     now = check(new)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from device.vault.conftest import utterance
-from fadeout_device import messages, wire
+from fadeout_device import messages, questions, wire
 from fadeout_device.cli import vault_client
 from fadeout_device.cli.__main__ import main
 from fadeout_device.confine import Confinement
@@ -53,7 +53,7 @@ def _said(service: Service, wanted: str) -> int:
 
 def test_with_a_guest_nothing_is_stored_and_nothing_is_told_to_subscribers(rig: Rig, around: _Around) -> None:
     service = around.serve(rig)
-    switches.guest(service, messages.Guest(is_on=True))
+    switches.guest(service, questions.Guest(is_on=True))
     for outcome in ("served", "failed", "false_wake"):
         answer = service.seal(utterance(outcome=outcome), AUDIO)
         assert isinstance(answer, messages.Sealed)
@@ -65,7 +65,7 @@ def test_with_a_guest_nothing_is_stored_and_nothing_is_told_to_subscribers(rig: 
 
 
 def test_guest_mode_survives_restarts_and_ends_when_its_time_is_over(rig: Rig, around: _Around) -> None:
-    switches.guest(around.serve(rig), messages.Guest(is_on=True, for_s=3600.0))
+    switches.guest(around.serve(rig), questions.Guest(is_on=True, for_s=3600.0))
     rig.restart()
     around.boot = "b"
     service = around.serve(rig)
@@ -93,7 +93,7 @@ def test_guest_mode_that_cannot_be_stored_still_holds(
 
     monkeypatch.setattr(rig.store.index, "set_meta", broken)
     with pytest.raises(StorageError):
-        switches.guest(service, messages.Guest(is_on=True))
+        switches.guest(service, questions.Guest(is_on=True))
     assert service.privacy.private() == "guest"
 
 
@@ -118,7 +118,7 @@ def test_debug_capture_keeps_what_has_no_rule_and_never_beyond_its_own_limit(
 ) -> None:
     rig.restart(DEBUG)
     service = around.serve(rig)
-    switches.debug_capture(service, messages.DebugCapture(is_on=True, for_s=1800.0))
+    switches.debug_capture(service, questions.DebugCapture(is_on=True, for_s=1800.0))
     service.seal(utterance(outcome=outcome), AUDIO)
     items = {item.item_class.kind: item for item in rig.store.index.live()}
     assert set(items) == kept
@@ -136,7 +136,7 @@ def test_debug_capture_keeps_what_has_no_rule_and_never_beyond_its_own_limit(
 def test_what_debug_capture_kept_of_a_false_wake_is_not_reported(rig: Rig, around: _Around) -> None:
     rig.restart(DEBUG)
     service = around.serve(rig)
-    switches.debug_capture(service, messages.DebugCapture(is_on=True, for_s=60.0))
+    switches.debug_capture(service, questions.DebugCapture(is_on=True, for_s=60.0))
     service.seal(utterance(outcome="false_wake"), AUDIO)
     assert rig.store.outbox.count() == 0
 
@@ -144,7 +144,7 @@ def test_what_debug_capture_kept_of_a_false_wake_is_not_reported(rig: Rig, aroun
 def test_debug_capture_is_over_when_its_time_is(rig: Rig, around: _Around) -> None:
     rig.restart(DEBUG)
     service = around.serve(rig)
-    switches.debug_capture(service, messages.DebugCapture(is_on=True, for_s=1800.0))
+    switches.debug_capture(service, questions.DebugCapture(is_on=True, for_s=1800.0))
     around.running_s += 1800
     service.seal(utterance(outcome="false_wake"), AUDIO)
     assert rig.store.index.items() == []
@@ -165,16 +165,16 @@ def test_debug_capture_that_may_not_be_is_refused(
     rig.restart(config)
     service = around.serve(rig)
     if is_guest:
-        switches.guest(service, messages.Guest(is_on=True))
+        switches.guest(service, questions.Guest(is_on=True))
     with pytest.raises(UsageError):
-        switches.debug_capture(service, messages.DebugCapture(is_on=True, for_s=for_s))
+        switches.debug_capture(service, questions.DebugCapture(is_on=True, for_s=for_s))
     assert switches.shown(service).debug_left_s is None
 
 
 def test_whoever_watches_is_told_when_a_mode_begins_and_ends(rig: Rig, around: _Around) -> None:
     service = around.serve(rig)
     with service.watchers.watch() as watcher:
-        switches.guest(service, messages.Guest(is_on=True, for_s=60.0))
+        switches.guest(service, questions.Guest(is_on=True, for_s=60.0))
         service.seal(utterance(), AUDIO)
         rig.clock.now_s += 60
         service.tell_modes()
@@ -185,22 +185,22 @@ def test_whoever_watches_is_told_when_a_mode_begins_and_ends(rig: Rig, around: _
 @pytest.mark.parametrize(
     ("command", "needs"),
     [
-        pytest.param(messages.Guest(is_on=True), False, id="guest mode on"),
-        pytest.param(messages.Guest(is_on=False), True, id="guest mode off"),
-        pytest.param(messages.DebugCapture(is_on=True, for_s=60.0), True, id="debug capture on"),
-        pytest.param(messages.DebugCapture(is_on=False), False, id="debug capture off"),
-        pytest.param(messages.Play("a"), True, id="playing"),
-        pytest.param(messages.Export(everything=True, to="anna"), True, id="exporting"),
-        pytest.param(messages.AddRecipient("anna", "age1"), True, id="enrolling a recipient"),
-        pytest.param(messages.ConfirmRecipient("anna", "0"), True, id="confirming a recipient"),
-        pytest.param(messages.RemoveRecipient("anna"), True, id="removing a recipient"),
-        pytest.param(messages.ListRecipients(), True, id="listing recipients"),
-        pytest.param(messages.Reset(), True, id="handing the device over, which also ends guest mode"),
-        pytest.param(messages.Erase(everything=True), False, id="erasing"),
+        pytest.param(questions.Guest(is_on=True), False, id="guest mode on"),
+        pytest.param(questions.Guest(is_on=False), True, id="guest mode off"),
+        pytest.param(questions.DebugCapture(is_on=True, for_s=60.0), True, id="debug capture on"),
+        pytest.param(questions.DebugCapture(is_on=False), False, id="debug capture off"),
+        pytest.param(questions.Play("a"), True, id="playing"),
+        pytest.param(questions.Export(everything=True, to="anna"), True, id="exporting"),
+        pytest.param(questions.AddRecipient("anna", "age1"), True, id="enrolling a recipient"),
+        pytest.param(questions.ConfirmRecipient("anna", "0"), True, id="confirming a recipient"),
+        pytest.param(questions.RemoveRecipient("anna"), True, id="removing a recipient"),
+        pytest.param(questions.ListRecipients(), True, id="listing recipients"),
+        pytest.param(questions.Reset(), True, id="handing the device over, which also ends guest mode"),
+        pytest.param(questions.Erase(everything=True), False, id="erasing"),
     ],
 )
-def test_what_loosens_needs_somebody_at_the_device(command: messages.Command, *, needs: bool) -> None:
-    assert messages.needs_presence(command) is needs
+def test_what_loosens_needs_somebody_at_the_device(command: questions.Command, *, needs: bool) -> None:
+    assert questions.needs_presence(command) is needs
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ def test_an_explanation_of_what_was_erased_names_its_receipt(rig: Rig, around: _
     service = around.serve(rig)
     service.seal(utterance(), AUDIO)
     (row,) = Desk(service).recordings().recordings
-    erased = Desk(service).erase(messages.Erase(last=1))
+    erased = Desk(service).erase(questions.Erase(last=1))
     answer = explain(service, row.recording[:8])
     assert answer.items == ()
     assert answer.erased is not None

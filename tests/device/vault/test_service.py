@@ -16,7 +16,7 @@ import pytest
 
 from device.vault.conftest import utterance
 from fadeout_broker import arrow, contract
-from fadeout_device import __version__, messages, wire
+from fadeout_device import __version__, answers, messages, questions, wire
 from fadeout_device.confine import Confinement
 from fadeout_device.errors import FadeoutError, UsageError
 from fadeout_device.vault import control_arrow, ear_arrow
@@ -146,7 +146,7 @@ def test_the_event_of_an_erased_item_is_never_sent_only_its_withdrawal(
     service: Service, report: Callable[[], _Reporter]
 ) -> None:
     service.seal(utterance(), AUDIO)
-    Desk(service).erase(messages.Erase(last=1))
+    Desk(service).erase(questions.Erase(last=1))
     reporter = report()
     reporter.receive()
     reporter.say(arrow.BrokerLink(connected=True))
@@ -259,12 +259,12 @@ def test_the_node_is_random_and_kept(rig: Rig, service: Service) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        pytest.param(messages.Erase(), id="nothing named"),
-        pytest.param(messages.Erase(last=1, everything=True), id="named twice"),
-        pytest.param(messages.Erase(recordings=("a",), since_s=1.0), id="named twice, too"),
+        pytest.param(questions.Erase(), id="nothing named"),
+        pytest.param(questions.Erase(last=1, everything=True), id="named twice"),
+        pytest.param(questions.Erase(recordings=("a",), since_s=1.0), id="named twice, too"),
     ],
 )
-def test_erasing_needs_exactly_one_name(service: Service, command: messages.Erase) -> None:
+def test_erasing_needs_exactly_one_name(service: Service, command: questions.Erase) -> None:
     with pytest.raises(UsageError):
         Desk(service).erase(command)
 
@@ -277,12 +277,12 @@ def test_erasing_by_each_name(rig: Rig, service: Service) -> None:
         service.seal(utterance(), AUDIO)
         rig.clock.now_s += 600
     newest, second, *_ = held()
-    assert Desk(service).erase(messages.Erase(recordings=(second[:12],))).recordings == (second,)
-    assert Desk(service).erase(messages.Erase(last=1)).recordings == (newest,)
-    assert len(Desk(service).erase(messages.Erase(since_s=2000.0)).recordings) == 1
+    assert Desk(service).erase(questions.Erase(recordings=(second[:12],))).recordings == (second,)
+    assert Desk(service).erase(questions.Erase(last=1)).recordings == (newest,)
+    assert len(Desk(service).erase(questions.Erase(since_s=2000.0)).recordings) == 1
     assert len(held()) == 3
-    assert Desk(service).erase(messages.Erase(everything=True)).items == 6
-    assert Desk(service).erase(messages.Erase(everything=True)).items == 0
+    assert Desk(service).erase(questions.Erase(everything=True)).items == 6
+    assert Desk(service).erase(questions.Erase(everything=True)).items == 0
     assert held() == []
 
 
@@ -318,7 +318,7 @@ def test_a_failed_erasure_is_no_success(rig: Rig, service: Service) -> None:
     rig.roots.before = broken
     with service.watchers.watch() as happenings:
         with pytest.raises(EraseError):
-            Desk(service).erase(messages.Erase(last=1))
+            Desk(service).erase(questions.Erase(last=1))
         assert [happening.what for happening in happenings.take()] == ["alarm", "erase_failed"]
 
 
@@ -327,22 +327,22 @@ def test_erasures_asked_for_in_quick_succession_cost_one_write(rig: Rig) -> None
     service.start()
     first, *others = [rig.seal() for _ in range(3)]
     before = rig.store.keyring.generation
-    assert Desk(service).erase(messages.Erase((first,))).items == 2, "whoever comes first does not wait"
-    answers: list[messages.Erased] = []
+    assert Desk(service).erase(questions.Erase((first,))).items == 2, "whoever comes first does not wait"
+    said: list[answers.Erased] = []
     desk = Desk(service)
     askers = [
-        threading.Thread(target=lambda name=name: answers.append(desk.erase(messages.Erase((name,)))))
+        threading.Thread(target=lambda name=name: said.append(desk.erase(questions.Erase((name,)))))
         for name in others
     ]
     for asker in askers:
         asker.start()
     wait_for(lambda: not rig.store.index.live(), "both have asked")
-    assert answers == [], "nothing is reported before the keys are gone"
+    assert said == [], "nothing is reported before the keys are gone"
     assert rig.store.keyring.generation == before + 1
     service.sweep()
     for asker in askers:
         asker.join(10)
-    assert sorted(answer.recordings for answer in answers) == sorted((name,) for name in others)
+    assert sorted(answer.recordings for answer in said) == sorted((name,) for name in others)
     assert rig.store.keyring.generation == before + 2
 
 
@@ -350,7 +350,7 @@ def test_an_erasure_that_waited_for_others_is_done_without_them(rig: Rig) -> Non
     service = Service(rig.store, rig.clock, Confinement("n", "m"), rig.config.sweep_s, coalesce_s=0.05)
     service.start()
     for recording in [rig.seal() for _ in range(2)]:
-        assert Desk(service).erase(messages.Erase((recording,))).items == 2
+        assert Desk(service).erase(questions.Erase((recording,))).items == 2
         assert recording not in {item.recording for item in rig.store.index.items()}
 
 
@@ -450,15 +450,20 @@ def test_the_ear_moves_the_clock_in_a_replay_only(rig: Rig, service: Service, *,
 def test_commands_get_answers_and_errors_get_hints(service: Service) -> None:
     service.seal(utterance(), AUDIO)
     command, thread = _talk(lambda connection: control_arrow.serve(connection, service))
-    answers = []
-    for asked in (messages.ListRecordings(), messages.Status(), messages.GetPolicy(), messages.Play("zz")):
+    said = []
+    for asked in (
+        questions.ListRecordings(),
+        questions.Status(),
+        questions.GetPolicy(),
+        questions.Play("zz"),
+    ):
         command.send(asked)
         frame = command.receive()
         assert frame is not None
-        answers.append(frame.message(messages.Answer))
+        said.append(frame.message(answers.Answer))
     command.close()
     thread.join(10)
-    listed, status, policy, failure = answers
+    listed, status, policy, failure = said
     assert len(listed.recordings) == 1
     assert status.held == 1
     canonical = json.dumps(policy.policy, sort_keys=True, separators=(",", ":")).encode()
@@ -468,7 +473,7 @@ def test_commands_get_answers_and_errors_get_hints(service: Service) -> None:
 
 def test_whoever_watches_sees_it_all_and_may_leave(service: Service) -> None:
     watcher, thread = _talk(lambda connection: control_arrow.serve(connection, service))
-    watcher.send(messages.Watch())
+    watcher.send(questions.Watch())
     assert watcher.receive() is not None
     service.hear(messages.Wake("alexa", 0.9))
     service.seal(utterance(), AUDIO)
@@ -476,7 +481,7 @@ def test_whoever_watches_sees_it_all_and_may_leave(service: Service) -> None:
     for _ in range(3):
         frame = watcher.receive()
         assert frame is not None
-        seen.append(frame.message(messages.Happening).what)
+        seen.append(frame.message(answers.Happening).what)
     assert seen == ["wake", "utterance", "sealed"]
     watcher.close()
     thread.join(10)
