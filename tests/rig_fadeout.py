@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 CLI = (sys.executable, "-m", "fadeout_device.cli")
-STOP_S = 15.0
-_VERB_S = 60.0
+STOP_S = 60.0
+_VERB_S = 120.0
 
 
 CANARIES = 9

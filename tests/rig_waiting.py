@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LONG_S = 30.0
+LONG_S = 60.0
 _LOOK_EVERY_S = 0.02
 
 

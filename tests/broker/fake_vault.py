@@ -19,7 +19,7 @@ from fadeout_broker import arrow
 if TYPE_CHECKING:
     from pathlib import Path
 
-WAIT_S = 8.0
+WAIT_S = 30.0
 GONE = "gone"
 
 T = TypeVar("T")

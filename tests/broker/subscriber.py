@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fadeout_broker.arrow import BrokerSettings
     from fadeout_broker.local import LocalBroker
 
-WAIT_S = 8.0
+WAIT_S = 30.0
 
 
 class Message(NamedTuple):

@@ -19,7 +19,7 @@ from fadeout_broker.listen import hear
 if TYPE_CHECKING:
     from fadeout_broker.local import LocalBroker
 
-WAIT_S = 8.0
+WAIT_S = 30.0
 ACTION = contract.ActionEvent(v=1, id="0123456789abcdef", action="light.on", outcome="served", ttl=60)
 TOPIC = "fadeout/sp-1/event/action"
 

@@ -19,7 +19,7 @@ from fadeout_broker import local
 from fadeout_broker.errors import UnavailableError
 from fadeout_broker.local import LocalBroker
 
-WAIT_S = 8.0
+WAIT_S = 30.0
 
 pytestmark = [pytest.mark.system, pytest.mark.usefixtures("mosquitto")]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-WAIT_S = 8.0
+WAIT_S = 30.0
 
 pytestmark = [
     pytest.mark.system,

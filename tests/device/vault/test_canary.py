@@ -40,9 +40,7 @@ class Kennel:
         self.service = Service(
             rig.store, rig.clock, Confinement("n", "m"), rig.config.sweep_s, coalesce_s=0.0
         )
-        self.watchdog = Watchdog(
-            self.service, rig.config.sweep_s, mono_s=lambda: self.mono_s, patience_s=0.05
-        )
+        self.watchdog = Watchdog(self.service, rig.config.sweep_s, mono_s=lambda: self.mono_s, patience_s=0.5)
         self.service.start()
         self.watchdog.look()
 

@@ -88,10 +88,10 @@ def desktop(rig: Rig) -> Iterator[Desktop]:
 
     thread = threading.Thread(target=serve)
     thread.start()
-    ours.settimeout(10)
+    ours.settimeout(60)
     yield Desktop(rig, service, wire.Connection(ours), identity)
     ours.close()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
 
 
@@ -419,8 +419,8 @@ def test_erasing_does_not_wait_for_a_reader_who_takes_nothing(desktop: Desktop) 
 
     thread = threading.Thread(target=erase)
     thread.start()
-    assert erased.wait(10)
-    thread.join(10)
+    assert erased.wait(60)
+    thread.join(60)
     *_, (failure, _) = begun
     assert isinstance(failure, answers.Failure)
     assert "broken off" in failure.message
