@@ -28,6 +28,10 @@ DEBUG_CEILING_S = 86400
 DEBUG_LASTS_S = 3600
 """Debug capture ends by itself after so long."""
 
+PURPOSE_CHARACTERS = 80
+"""No purpose is longer: the policy is published, and everything published has a bound."""
+_PURPOSE_HINT = "say in a few words what this is kept for"
+
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -299,7 +303,11 @@ def _compile_rule(item_class: ItemClass, rule: Rule) -> Period | None:
             hint='allowed: "none"; nobody spoke to the device, so nothing of a false wake is stored',
         )  # fmt: skip
     if not rule.purpose.strip():
+        raise PolicyError("is missing", key=(*key[:-1], "purpose"), hint=_PURPOSE_HINT)
+    if len(rule.purpose) > PURPOSE_CHARACTERS or not rule.purpose.isprintable():
         raise PolicyError(
-            "is missing", key=(*key[:-1], "purpose"), hint="say in a few words what this is kept for"
+            f"has {len(rule.purpose)} characters, or one that cannot be printed",
+            key=(*key[:-1], "purpose"),
+            hint=f"{_PURPOSE_HINT}: at most {PURPOSE_CHARACTERS} characters on one line",
         )
     return period

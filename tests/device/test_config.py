@@ -104,6 +104,19 @@ def test_keeping_needs_a_purpose() -> None:
 
 
 @pytest.mark.parametrize(
+    "purpose",
+    [
+        pytest.param("x" * 81, id="one letter too long"),
+        pytest.param("a\\nb", id="two lines"),
+        pytest.param("a\\u0000", id="a letter that cannot be printed"),
+    ],
+)
+def test_a_purpose_is_a_few_words_on_one_line(purpose: str) -> None:
+    with pytest.raises(ConfigError, match=r"retention\.served\.audio\.purpose: has \d+ characters"):
+        parse(f'[retention.served]\naudio = {{ keep = "1d", purpose = "{purpose}" }}', "x")
+
+
+@pytest.mark.parametrize(
     ("key", "value"),
     [
         *[("max_size", given) for given in ("none", "512", "512mb", "0MB", "3MB", "1001GB", "1.5GB", "-1GB")],
