@@ -41,6 +41,7 @@ _REASONS = {
     0x8D: "the broker did not hear from us in time; check the network",
     0x8E: "another client with our client id took the connection over; give each device its own [mqtt] node",
     0x90: "the broker does not allow our topics; allow fadeout/<node>/# in its ACL",
+    0x93: "the broker takes fewer messages at once than we sent; its log may say why",
     0x95: "the broker takes no packets of our size; allow at least 2 kB (Mosquitto: max_packet_size)",
     0x97: "the broker's quota for this client is used up; its log says which",
     0x98: "an administrator of the broker closed the connection; its log says why",
@@ -159,6 +160,11 @@ def of_refused_publish(code: int, topic_filter: str) -> str:
 def of_no_answer(settings: BrokerSettings) -> str:
     """Say that the broker took a connection and then said nothing."""
     return f"no MQTT answer from {where(settings)}; is that the broker? check host, port and tls in [mqtt]"
+
+
+def of_no_acknowledgement(settings: BrokerSettings) -> str:
+    """Say that the broker holds a connection and acknowledges nothing."""
+    return f"{where(settings)} does not acknowledge what we publish; its log may say why"
 
 
 def of_flapping(client_id: str, settings: BrokerSettings) -> str:

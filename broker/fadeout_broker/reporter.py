@@ -1,4 +1,4 @@
-"""The reporter: carries the vault's events to the MQTT broker, and nothing else.
+"""The reporter: carries the vault's events to the MQTT broker, and what the house says back.
 
 Runs as `python -m fadeout_broker.reporter --socket PATH`. Has the network; has
 no audio, no words, no keys and no file of the vault. Keeps nothing: at most
@@ -25,12 +25,14 @@ from typing import TYPE_CHECKING
 
 from fadeout_broker import arrow, contract
 from fadeout_broker.adapters.inbox import Inbox
-from fadeout_broker.adapters.mqtt_client import MqttLink
+from fadeout_broker.adapters.mqtt_client import MqttLink, Subscription
 from fadeout_broker.adapters.vault_arrow import UnfitEvent, VaultArrow
 from fadeout_broker.backoff import Backoff
 from fadeout_broker.errors import ArrowError, FadeoutBrokerError
+from fadeout_broker.incoming import Door
 from fadeout_broker.lifetime import die_with_parent
-from fadeout_broker.uplink import LinkInput, Uplink
+from fadeout_broker.outgoing import Outgoing
+from fadeout_broker.uplink import Acknowledged, Arrived, Down, LinkInput, Refused, Uplink
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,15 +59,14 @@ class Reporter:
         self._arrow: VaultArrow | None = None
         self._arrow_at_s = 0.0
         self._arrow_trouble = ""
-        self._node: str | None = None
-        self._in_flight: dict[int, int | None] = {}  # message id -> seq; None: its vault is gone
-        self._dropped = 0
+        self._outgoing: Outgoing | None = None
+        self._door: Door | None = None
         self._is_stopping = False
 
     def run(self) -> None:
         """Report until `stop`."""
         while not self._is_stopping:
-            now_s = time.monotonic()
+            now_s = _now_s()
             if self._arrow is None and now_s >= self._arrow_at_s:
                 self._connect_vault(now_s)
             self._uplink.tick(now_s)
@@ -94,59 +95,41 @@ class Reporter:
     # ---- the broker's side
 
     def _new_link(self, configure: arrow.Configure) -> MqttLink:
-        self._in_flight.clear()
-        return MqttLink(configure.settings, configure.node, lambda link, told: self._inbox.put((link, told)))
+        assert self._outgoing is not None  # noqa: S101 - made with every configuration
+        self._outgoing.went_down()
+        door = Door(configure)
+        self._door = door
+
+        def told(link: MqttLink, what: LinkInput) -> None:
+            """Run in paho's thread."""
+            if not isinstance(what, Arrived) or door.admits(what, _now_s()):
+                self._inbox.put((link, what))
+
+        return MqttLink(
+            configure.settings, configure.node, self._outgoing.gate, _subscriptions(configure), told
+        )
 
     def _take_inbox(self) -> None:
         for link, told in self._inbox.take():
-            acknowledged = self._uplink.handle(link, told, time.monotonic())
-            if acknowledged is not None:
-                seq = self._in_flight.pop(acknowledged, None)
-                if seq is not None:
-                    self._tell_vault(arrow.Published(seq))
+            now_s = _now_s()
+            said = self._uplink.handle(link, told, now_s)
+            if said is None or self._outgoing is None:
+                continue
+            match said:
+                case Down():
+                    self._outgoing.went_down()
+                case Acknowledged(message_id):
+                    self._outgoing.acknowledged(message_id)
+                case Refused(message_id, detail):
+                    self._outgoing.refused(message_id, detail, now_s)
+                case Arrived():
+                    self._hand_over(said, now_s)
 
-    def _publish(self, event: arrow.Publish) -> None:
-        """Hand one event to the broker, if there is one.
-
-        Raises:
-            ArrowError: the vault did not wait for acknowledgements.
-        """
-        if not self._uplink.state.connected or event.seq in self._in_flight.values():
-            return  # the vault hands it over again, or has just done so
-        if len(self._in_flight) >= arrow.MAX_IN_FLIGHT:
-            if None not in self._in_flight.values():
-                raise ArrowError(f"the vault handed over more than {arrow.MAX_IN_FLIGHT} events at once")
-            # Events of a vault that is gone fill the window, so the broker has not acknowledged
-            # anything since. A new connection drops them, and the vault hands over its own again.
-            self._uplink.give_up(
-                "the broker does not acknowledge events; its log may say why", time.monotonic()
-            )
-            return
-        if event.expiry_s is not None and event.expiry_s < 1:
-            self._tell_vault(arrow.Published(event.seq))  # its life is over: nothing may leave
-            return
-        if event.expiry_s is not None and event.expiry_s > contract.MAX_TTL_S:
-            self._drop(event.seq, "$.expiry_s")
-            return
-        try:
-            payload = contract.encode(event.payload)  # which decodes it again: a last look before it leaves
-        except contract.ContractError:
-            self._drop(event.seq, "$.payload")
-            return
-        assert self._node is not None  # noqa: S101 - connected, so configured
-        message_id = self._uplink.publish(
-            contract.topic_of(self._node, event.payload),
-            payload,
-            retain=event.payload.is_retained,
-            expiry_s=event.expiry_s,
-        )
-        self._in_flight[message_id] = event.seq
-
-    def _drop(self, seq: int, where: str) -> None:
-        self._dropped += 1
-        _log.error("event does not fit the contract: seq=%d at=%s dropped=%d", seq, where, self._dropped)
-        # Said to be published, so that a bug does not block the outbox for ever.
-        self._tell_vault(arrow.Published(seq))
+    def _hand_over(self, arrived: Arrived, now_s: float) -> None:
+        assert self._door is not None  # noqa: S101 - it came through it
+        match self._door.take(arrived, now_s):
+            case arrow.Asked() | arrow.Acknowledged() as said:
+                self._tell_vault(said)
 
     # ---- the vault's side
 
@@ -167,22 +150,28 @@ class Reporter:
                 if self._arrow is None:
                     return  # lost while it was being answered
         except ArrowError as err:
-            self._vault_lost(err, time.monotonic())
+            self._vault_lost(err, _now_s())
 
     def _handle_line(self, line: arrow.ToReporter | UnfitEvent) -> None:
         match line:
             case arrow.Configure():
-                self._node = line.node
-                before = self._uplink.state
-                self._uplink.configure(line, time.monotonic())
-                if self._uplink.state is before:
-                    self._tell_vault(before)  # nothing changed, so nothing was told yet
-            case _ if self._node is None:
+                self._be_configured(line)
+            case _ if self._outgoing is None:
                 raise ArrowError("the vault sent an event before the configuration")
             case arrow.Publish():
-                self._publish(line)
+                self._outgoing.publish(line, _now_s())
+            case arrow.Withdraw(seq):
+                self._outgoing.withdraw(seq, _now_s())
             case UnfitEvent(seq, where):
-                self._drop(seq, where)
+                self._outgoing.drop(seq, where)
+
+    def _be_configured(self, configure: arrow.Configure) -> None:
+        if self._uplink.configuration != configure:
+            self._outgoing = Outgoing(configure, self._uplink, self._tell_vault, {})
+        before = self._uplink.state
+        self._uplink.configure(configure, _now_s())
+        if self._uplink.state is before:
+            self._tell_vault(before)  # nothing changed, so nothing was told yet
 
     def _tell_vault(self, say: arrow.FromReporter) -> None:
         if self._arrow is None:
@@ -190,7 +179,7 @@ class Reporter:
         try:
             self._arrow.send(say)
         except ArrowError as err:
-            self._vault_lost(err, time.monotonic())
+            self._vault_lost(err, _now_s())
 
     def _vault_lost(self, err: ArrowError, now_s: float) -> None:
         if str(err) != self._arrow_trouble:  # once, not every second
@@ -201,12 +190,24 @@ class Reporter:
         self._arrow_at_s = now_s + VAULT_RETRY_S
 
     def _close_vault(self) -> None:
-        # Whoever connects next may use the same numbers for other events.
-        self._in_flight = dict.fromkeys(self._in_flight, None)
+        if self._outgoing is not None:
+            self._outgoing.lose_vault()
         if self._arrow is not None:
             self._selector.unregister(self._arrow)
             self._arrow.close()
             self._arrow = None
+
+
+def _subscriptions(configure: arrow.Configure) -> list[Subscription]:
+    filters = [contract.ack_filter(configure.node)]
+    if configure.settings.commands:
+        filters.append(contract.command_filter(configure.node))
+    return [Subscription(each) for each in filters]
+
+
+def _now_s() -> float:
+    """Return the time of a clock that nobody sets, and that runs while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

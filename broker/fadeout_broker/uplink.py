@@ -11,7 +11,7 @@ the watchdog bites) - up. Any `Down` leads back to waiting.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from fadeout_broker import arrow, failures
 
@@ -19,11 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fadeout_broker.backoff import Backoff
+    from fadeout_broker.gate import Leaving
 
 _log = logging.getLogger(__name__)
 
 WATCHDOG_S = 30.0
 """A connection that is not up by then is thrown away: paho was seen waiting for ever (issues #785, #894)."""
+
+ACK_WAIT_S = 30.0
+"""A broker that has not acknowledged a message by then is taken for dead, though its connection stands."""
 
 STEADY_S = 60.0
 """A connection that lasted so long has worked: the next failure starts the backoff anew.
@@ -36,7 +40,10 @@ _FLAPS = 3
 
 
 class Up(NamedTuple):
-    """The broker accepted the connection and acknowledged our `online`."""
+    """The broker accepted the connection, answered our subscriptions and acknowledged our `online`."""
+
+    is_deaf: bool = False
+    """The broker refused the subscription to commands or acknowledgements."""
 
 
 class Down(NamedTuple):
@@ -53,7 +60,29 @@ class Acknowledged(NamedTuple):
     message_id: int
 
 
-LinkInput = Up | Down | Acknowledged
+class Refused(NamedTuple):
+    """The broker does not take the message with this id."""
+
+    message_id: int
+    detail: str
+
+
+class Arrived(NamedTuple):
+    """A message came in."""
+
+    topic: str
+    payload: bytes
+    """No longer than `contract.MAX_REQUEST_BYTES` + 1: the rest is cut off."""
+    is_retained: bool = False
+    """Sent by the broker from its store."""
+    reply_to: str | None = None
+    correlation: bytes | None = None
+
+
+LastWord = Literal["stopped", "offline", "nothing"]
+"""What is retained about us when a connection ends; `offline` is said by the broker, for us."""
+
+LinkInput = Up | Down | Acknowledged | Refused | Arrived
 
 
 def client_id(node: str) -> str:
@@ -71,10 +100,10 @@ class Link(Protocol):
     def open(self) -> None:
         """Start connecting."""
 
-    def publish(self, topic: str, payload: bytes, *, retain: bool, expiry_s: int | None) -> int:
-        """Hand over one message and return its id."""
+    def publish(self, message: Leaving) -> int:
+        """Hand over one message and return its id; raises UnfitError."""
 
-    def close(self, *, is_stop: bool) -> None:
+    def close(self, last: LastWord) -> None:
         """End the connection."""
 
 
@@ -98,12 +127,23 @@ class Uplink:
         self._report = report
         self._configure: arrow.Configure | None = None
         self._link: Link | None = None
-        self._opened_at_s = 0.0
         self._up_at_s: float | None = None
         self._flaps = 0
+        self._unacknowledged: dict[int, float] = {}  # message id -> when it was handed over
+        self._due_s: float | None = None
         self.state = arrow.BrokerLink(connected=False, detail="not configured")
-        self.next_at_s: float | None = None
+
+    @property
+    def next_at_s(self) -> float | None:
         """When `tick` has something to do; None: not before something happens."""
+        if self._due_s is None and self._unacknowledged:
+            return next(iter(self._unacknowledged.values())) + ACK_WAIT_S  # the oldest comes first
+        return self._due_s
+
+    @property
+    def configuration(self) -> arrow.Configure | None:
+        """Return what is connected to; None: nothing, or it was withdrawn from."""
+        return self._configure
 
     def configure(self, configure: arrow.Configure, now_s: float) -> None:
         """Use these settings from now on; the same ones again change nothing."""
@@ -114,7 +154,7 @@ class Uplink:
         self._backoff.reset()
         self._flaps = 0
         if configure.settings.enabled:
-            self.next_at_s = now_s
+            self._due_s = now_s
             self._say(connected=False, detail=f"connecting to {failures.where(configure.settings)}")
         else:
             self._say(connected=False, detail="switched off by [mqtt] enabled = false")
@@ -123,34 +163,42 @@ class Uplink:
         """Do what is due."""
         if self._configure is None or self.next_at_s is None or now_s < self.next_at_s:
             return
+        if self._up_at_s is not None:
+            self.give_up(failures.of_no_acknowledgement(self._configure.settings), now_s)
+            return
         if self._link is not None:
             self.give_up(failures.of_no_answer(self._configure.settings), now_s)
             return
         self._link = self._new_link(self._configure)
-        self._opened_at_s = now_s
-        self.next_at_s = now_s + WATCHDOG_S
+        self._due_s = now_s + WATCHDOG_S
         self._link.open()
 
-    def handle(self, link: Link, told: LinkInput, now_s: float) -> int | None:
-        """Take in what a link tells; return the id of a message that the broker took over, if it is that."""
+    def handle(self, link: Link, told: LinkInput, now_s: float) -> LinkInput | None:
+        """Take in what a link tells and return it, or None: a link that was given up tells nothing."""
         if link is not self._link:
-            return None  # a connection that was given up before
+            return None
         match told:
             case Up():
                 self._up_at_s = now_s
-                self.next_at_s = None
+                self._due_s = None
                 self._say(connected=True, detail="")
             case Down(detail, is_unexplained):
                 self._flaps = self._flaps + 1 if is_unexplained else 0
                 self.give_up(detail, now_s)
-            case Acknowledged(message_id):
-                return message_id
-        return None
+            case Acknowledged(message_id) | Refused(message_id):
+                self._unacknowledged.pop(message_id, None)
+        return told
 
-    def publish(self, topic: str, payload: bytes, *, retain: bool, expiry_s: int | None) -> int:
-        """Hand one message to the broker and return its id; call it only while connected."""
+    def publish(self, message: Leaving, now_s: float) -> int:
+        """Hand one message to the broker and return its id; call it only while connected.
+
+        Raises:
+            UnfitError: it does not pass the gate, or the broker takes nothing so large.
+        """
         assert self._link is not None  # noqa: S101 - state.connected
-        return self._link.publish(topic, payload, retain=retain, expiry_s=expiry_s)
+        message_id = self._link.publish(message)
+        self._unacknowledged[message_id] = now_s
+        return message_id
 
     def give_up(self, why: str, now_s: float) -> None:
         """End the connection, say why, and try again later."""
@@ -161,20 +209,26 @@ class Uplink:
         if self._flaps >= _FLAPS:
             # Mosquitto before 2.1 does not tell that another client took the connection over.
             why = failures.of_flapping(client_id(self._configure.node), self._configure.settings)
-        self._close(is_stop=False)
-        self.next_at_s = now_s + self._backoff.next_s()
+        self._close("offline")
+        self._due_s = now_s + self._backoff.next_s()
         self._say(connected=False, detail=why)
 
-    def stop(self) -> None:
-        """End the connection with a `stopped`."""
-        self._close(is_stop=True)
-        self.next_at_s = None
+    def stop(self, last: LastWord = "stopped") -> None:
+        """End the connection, with a `stopped` or another last word."""
+        self._close(last)
+        self._due_s = None
         self._configure = None
 
-    def _close(self, *, is_stop: bool) -> None:
+    def withdraw(self) -> None:
+        """End the connection without a word, and stay away until the next `configure`."""
+        self.stop("nothing")
+        self._say(connected=False, detail="withdrawn: nothing is published until the next start")
+
+    def _close(self, last: LastWord) -> None:
         link, self._link, self._up_at_s = self._link, None, None
+        self._unacknowledged.clear()
         if link is not None:
-            link.close(is_stop=is_stop)
+            link.close(last)
 
     def _say(self, *, connected: bool, detail: str) -> None:
         state = arrow.BrokerLink(connected=connected, detail=detail)

@@ -74,6 +74,10 @@ class FakeVault:
     def configure(self, settings: arrow.BrokerSettings, node: str = "sp-test") -> None:
         self.send(arrow.Configure(settings, node))
 
+    def next(self) -> arrow.FromReporter | str:
+        """Return what is said next."""
+        return self.said.get(timeout=WAIT_S)
+
     def expect(self, kind: type[T]) -> T:
         """Return the next thing of this kind; others in between are dropped."""
         while True:

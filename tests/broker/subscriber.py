@@ -9,6 +9,8 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 if TYPE_CHECKING:
+    from paho.mqtt.properties import Properties
+
     from fadeout_broker.arrow import BrokerSettings
     from fadeout_broker.local import LocalBroker
 
@@ -20,6 +22,7 @@ class Message(NamedTuple):
     payload: bytes
     retain: bool
     expiry_s: int | None
+    correlation: bytes | None
 
 
 class Subscriber:
@@ -50,7 +53,16 @@ class Subscriber:
 
     def _on_message(self, _client: Client, _userdata: Any, message: MQTTMessage) -> None:  # noqa: ANN401 - paho's signature
         expiry_s = getattr(message.properties, "MessageExpiryInterval", None)
-        self.heard.put(Message(message.topic, bytes(message.payload), message.retain, expiry_s))
+        correlation = getattr(message.properties, "CorrelationData", None)
+        self.heard.put(
+            Message(message.topic, bytes(message.payload), bool(message.retain), expiry_s, correlation)
+        )
+
+    def publish(
+        self, topic: str, payload: bytes, properties: Properties | None = None, *, retain: bool = False
+    ) -> None:
+        """Publish something, and go on at once."""
+        self._client.publish(topic, payload, 1, retain, properties)
 
     def expect(self, topic: str) -> Message:
         """Return the next message on a topic; others in between are dropped."""

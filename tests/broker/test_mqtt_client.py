@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from broker.certificates import issue
 from fadeout_broker.adapters.mqtt_client import MqttLink
 from fadeout_broker.arrow import BrokerSettings
+from fadeout_broker.gate import Gate
 from fadeout_broker.local import LocalBroker
 from fadeout_broker.uplink import Down, LinkInput, Up
 
@@ -70,12 +71,12 @@ def _settings(house: TlsHouse, **changed: object) -> BrokerSettings:
 
 def _first(settings: BrokerSettings) -> LinkInput:
     told: queue.Queue[LinkInput] = queue.Queue()
-    link = MqttLink(settings, "sp-tls", lambda _link, what: told.put(what))
+    link = MqttLink(settings, "sp-tls", Gate("sp-tls", {}), (), lambda _link, what: told.put(what))
     link.open()
     try:
         return told.get(timeout=WAIT_S)
     finally:
-        link.close(is_stop=True)
+        link.close("stopped")
 
 
 def test_with_the_right_files_it_comes_up(house: TlsHouse) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fadeout_broker.arrow import BrokerLink, BrokerSettings, Configure
 from fadeout_broker.backoff import Backoff
-from fadeout_broker.uplink import STEADY_S, WATCHDOG_S, Acknowledged, Down, Up, Uplink
+from fadeout_broker.gate import Leaving
+from fadeout_broker.uplink import ACK_WAIT_S, STEADY_S, WATCHDOG_S, Acknowledged, Down, LastWord, Up, Uplink
 
 HOME = Configure(BrokerSettings(host="mqtt.home"), "sp-1")
 
@@ -14,16 +15,18 @@ class FakeLink:
 
     def __init__(self) -> None:
         self.is_open = False
-        self.closed: list[bool] = []
+        self.closed: list[LastWord] = []
+        self.published: list[Leaving] = []
 
     def open(self) -> None:
         self.is_open = True
 
-    def publish(self, topic: str, payload: bytes, *, retain: bool, expiry_s: int | None) -> int:
-        raise NotImplementedError
+    def publish(self, message: Leaving) -> int:
+        self.published.append(message)
+        return len(self.published)
 
-    def close(self, *, is_stop: bool) -> None:
-        self.closed.append(is_stop)
+    def close(self, last: LastWord) -> None:
+        self.closed.append(last)
 
 
 class House:
@@ -76,7 +79,7 @@ def test_no_answer_for_half_a_minute_builds_a_new_connection() -> None:
     house.uplink.tick(WATCHDOG_S - 0.1)
     assert house.links[0].closed == []
     house.uplink.tick(WATCHDOG_S)
-    assert house.links[0].closed == [False]
+    assert house.links[0].closed == ["offline"]
     assert "no MQTT answer from mqtt.home:1883" in house.said[-1].detail
     house.uplink.tick(WATCHDOG_S + 1.0)
     assert [link.is_open for link in house.links] == [True, True]
@@ -107,7 +110,7 @@ def test_another_configuration_says_stopped_and_connects_anew() -> None:
     house.uplink.configure(HOME, 0.0)
     link = house.come_up(0.0)
     house.uplink.configure(Configure(BrokerSettings(host="other.home"), "sp-1"), 1.0)
-    assert link.closed == [True]
+    assert link.closed == ["stopped"]
     house.come_up(1.0)
 
 
@@ -171,3 +174,42 @@ def test_another_configuration_forgets_the_twin() -> None:
     house.uplink.tick(400.0)
     house.uplink.handle(house.links[-1], Down("connection refused"), 400.0)
     assert house.said[-1].detail == "connection refused"
+
+
+def test_a_broker_that_stops_acknowledging_gets_a_new_connection() -> None:
+    house = House()
+    house.uplink.configure(HOME, 0.0)
+    link = house.come_up(0.0)
+    first, second = (house.uplink.publish(Leaving("a", b""), at_s) for at_s in (10.0, 20.0))
+    house.uplink.handle(link, Acknowledged(first), 21.0)
+    assert house.uplink.next_at_s == 20.0 + ACK_WAIT_S
+    house.uplink.tick(20.0 + ACK_WAIT_S - 0.1)
+    assert link.closed == []
+    house.uplink.tick(20.0 + ACK_WAIT_S)
+    assert link.closed == ["offline"]
+    assert "does not acknowledge" in house.said[-1].detail
+    house.uplink.handle(link, Acknowledged(second), 51.0)
+    assert not house.uplink.state.connected
+
+
+def test_an_idle_connection_is_left_alone() -> None:
+    house = House()
+    house.uplink.configure(HOME, 0.0)
+    link = house.come_up(0.0)
+    house.uplink.handle(link, Acknowledged(house.uplink.publish(Leaving("a", b""), 1.0)), 2.0)
+    assert house.uplink.next_at_s is None
+    house.uplink.tick(100_000.0)
+    assert link.closed == []
+
+
+def test_withdrawn_means_away_until_the_next_configuration() -> None:
+    house = House()
+    house.uplink.configure(HOME, 0.0)
+    link = house.come_up(0.0)
+    house.uplink.withdraw()
+    assert link.closed == ["nothing"]
+    assert "withdrawn" in house.said[-1].detail
+    house.uplink.tick(100_000.0)
+    assert len(house.links) == 1
+    house.uplink.configure(HOME, 100_000.0)
+    house.come_up(100_000.0)

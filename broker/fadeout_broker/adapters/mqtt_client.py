@@ -13,26 +13,45 @@ from __future__ import annotations
 import ssl
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from paho.mqtt.client import MQTT_LOG_ERR, Client, MQTTMessageInfo
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.client import MQTT_LOG_ERR, Client, MQTTMessage, MQTTMessageInfo
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from fadeout_broker import arrow, contract, failures
 from fadeout_broker.errors import SettingsError
-from fadeout_broker.uplink import Acknowledged, Down, LinkInput, Up, client_id
+from fadeout_broker.gate import Leaving, UnfitError
+from fadeout_broker.uplink import Acknowledged, Arrived, Down, LinkInput, Refused, Up, client_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from fadeout_broker.gate import Gate
+    from fadeout_broker.uplink import LastWord
 
 _QOS = 1
 _KEEPALIVE_S = 30  # the broker says `offline` for us one and a half times this after the power fails
 _CONNECT_TIMEOUT_S = 10.0
 _STOP_TIMEOUT_S = 2.0
 _DISCONNECT_WITH_WILL = 0x04
+_MAX_IN_FLIGHT = 20
+_MAX_QUEUED = 64  # what the vault hands over, and what we say ourselves at a connection: never reached
+_MAX_INCOMING_BYTES = 4096  # the broker keeps what is larger: a request has 1024 bytes, and its properties
+_PACKET_OVERHEAD_BYTES = 16  # fixed header, two lengths, packet id
+
+
+class Subscription(NamedTuple):
+    """One topic filter, at QoS 1; what is retained is not sent on subscribing."""
+
+    topic_filter: str
+    is_needed: bool = True
+    """Without it we are deaf."""
+    no_local: bool = False
+    """Our own messages do not come back."""
 
 
 class MqttLink:
@@ -41,21 +60,33 @@ class MqttLink:
     Args:
         settings: where and how.
         node: this device's name in topics.
+        gate: what every message passes, last of all.
+        subscriptions: what comes in.
         tell: called from other threads with what happens; must not block.
     """
 
     def __init__(
-        self, settings: arrow.BrokerSettings, node: str, tell: Callable[[MqttLink, LinkInput], None]
+        self,
+        settings: arrow.BrokerSettings,
+        node: str,
+        gate: Gate,
+        subscriptions: Sequence[Subscription],
+        tell: Callable[[MqttLink, LinkInput], None],
     ) -> None:
         self._settings = settings
         self._availability = contract.availability_topic(node)
         self._node = node
+        self._gate = gate
+        self._subscriptions = subscriptions
         self._tell = tell
         self._client: Client | None = None
         self._lock = threading.Lock()  # between the connecting thread and close()
         self._is_closed = False
         self._is_accepted = False
+        self._awaited: set[str] = set()  # what the broker has still to answer before we are up
+        self._is_deaf = False
         self._online_id: int | None = None
+        self._max_packet_bytes: int | None = None
         self._logged = ""
 
     def open(self) -> None:
@@ -63,19 +94,25 @@ class MqttLink:
         # Names are resolved and TLS is spoken in a thread: both can take longer than a SIGTERM may wait.
         threading.Thread(target=self._connect, name="mqtt-connect", daemon=True).start()
 
-    def publish(self, topic: str, payload: bytes, *, retain: bool, expiry_s: int | None) -> int:
+    def publish(self, message: Leaving) -> int:
         """Hand one message to the broker and return its id; call it only while the link is up.
 
-        Whether it arrived is told as `Acknowledged` or `Down`, not by this call.
+        Whether it arrived is told as `Acknowledged`, `Refused` or `Down`, not by this call.
+
+        Raises:
+            UnfitError: it does not pass the gate, or the broker takes nothing so large.
         """
         assert self._client is not None  # noqa: S101 - it is up
-        return self._publish(self._client, topic, payload, retain=retain, expiry_s=expiry_s).mid
+        info = self._publish(self._client, message)
+        if info.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
+            self._tell(self, Down(failures.of_no_acknowledgement(self._settings)))
+        return info.mid
 
-    def close(self, *, is_stop: bool) -> None:
+    def close(self, last: LastWord) -> None:
         """End the connection; closing twice is harmless.
 
         Args:
-            is_stop: say `stopped`, waiting up to 2 s for the broker; otherwise the broker says `offline`.
+            last: `stopped` is said by us, waiting up to 2 s for the broker; `offline` by the broker.
         """
         with self._lock:
             is_first, self._is_closed = not self._is_closed, True
@@ -83,28 +120,34 @@ class MqttLink:
             client, self._client = self._client, None
         if client is None or not is_first:
             return
-        if is_stop and client.is_connected():
-            stopped = self._publish(client, self._availability, b"stopped", retain=True, expiry_s=None)
+        if last == "stopped" and client.is_connected():
+            stopped = self._publish(client, Leaving(self._availability, b"stopped", is_retained=True))
             try:
                 stopped.wait_for_publish(_STOP_TIMEOUT_S)
             except (RuntimeError, ValueError):
                 # The connection was lost at this moment: the broker sends the will.
-                is_stop = False
-        reason = 0 if is_stop else _DISCONNECT_WITH_WILL
+                last = "offline"
+        reason = _DISCONNECT_WITH_WILL if last == "offline" else 0
         client.disconnect(ReasonCode(PacketTypes.DISCONNECT, identifier=reason))
         client.loop_stop()
 
     def _connect(self) -> None:
         try:
             client = new_client(self._settings, client_id(self._node))
-            client.will_set(self._availability, b"offline", qos=_QOS, retain=True)
+            client.max_inflight_messages_set(_MAX_IN_FLIGHT)
+            client.max_queued_messages_set(_MAX_QUEUED)
+            will = Leaving(self._availability, b"offline", is_retained=True)
+            self._gate.check(will)
+            client.will_set(will.topic, will.payload, qos=_QOS, retain=will.is_retained)
             client.on_connect = self._on_connect
             client.on_disconnect = self._on_disconnect
             client.on_publish = self._on_publish
+            client.on_subscribe = self._on_subscribe
+            client.on_message = self._on_message
             client.on_log = self._on_log
             with self._lock:
                 self._client = None if self._is_closed else client
-            connect(client, self._settings)
+            connect(client, self._settings, _MAX_INCOMING_BYTES)
         except Exception as err:  # noqa: BLE001 - whatever it is, it becomes words for the operator
             self._tell(self, Down(failures.of_connecting(err, self._settings)))
             return
@@ -114,21 +157,62 @@ class MqttLink:
             else:
                 client.loop_start()
 
-    def _on_connect(self, client: Client, _userdata: Any, _flags: Any, reason: ReasonCode, _: Any) -> None:  # noqa: ANN401 - paho's signature
+    def _on_connect(
+        self,
+        client: Client,
+        _userdata: object,
+        _flags: object,
+        reason: ReasonCode,
+        properties: Properties | None,
+    ) -> None:
         if reason.is_failure:
             self._tell(self, Down(failures.of_refusal(reason.value, self._settings)))
             return
         self._is_accepted = True
-        self._online_id = self._publish(client, self._availability, b"online", retain=True, expiry_s=None).mid
+        self._max_packet_bytes = getattr(properties, "MaximumPacketSize", None)
+        # paho does not heed it, and takes no other number on an open connection; nothing is in flight yet.
+        client._max_inflight_messages = min(  # noqa: SLF001 - said above
+            _MAX_IN_FLIGHT, getattr(properties, "ReceiveMaximum", _MAX_IN_FLIGHT)
+        )
+        self._awaited = {"online"}
+        if self._subscriptions:
+            self._awaited.add("subscribed")
+            client.subscribe([(each.topic_filter, _options(each)) for each in self._subscriptions])
+        online = Leaving(self._availability, b"online", is_retained=True)
+        self._online_id = self._publish(client, online).mid
+
+    def _on_subscribe(
+        self, _client: Client, _userdata: object, _mid: int, reasons: list[ReasonCode], _: object
+    ) -> None:
+        answered = zip(self._subscriptions, reasons, strict=False)
+        self._is_deaf = any(reason.is_failure for each, reason in answered if each.is_needed)
+        self._answered("subscribed")
 
     def _on_publish(self, _client: Client, _userdata: Any, mid: int, reason: ReasonCode, _: Any) -> None:  # noqa: ANN401 - paho's signature
         if reason.is_failure:
             ours = f"{contract.TOPIC_ROOT}/{self._node}/#"
-            self._tell(self, Down(failures.of_refused_publish(reason.value, ours)))
+            detail = failures.of_refused_publish(reason.value, ours)
+            self._tell(self, Down(detail) if mid == self._online_id else Refused(mid, detail))
         elif mid == self._online_id:
-            self._tell(self, Up())
+            self._answered("online")
         else:
             self._tell(self, Acknowledged(mid))
+
+    def _answered(self, what: str) -> None:
+        if what in self._awaited:
+            self._awaited.remove(what)
+            if not self._awaited:
+                self._tell(self, Up(self._is_deaf))
+
+    def _on_message(self, _client: Client, _userdata: Any, message: MQTTMessage) -> None:  # noqa: ANN401 - paho's signature
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            return  # a broker must not deliver it
+        payload = bytes(message.payload[: contract.MAX_REQUEST_BYTES + 1])
+        reply_to = getattr(message.properties, "ResponseTopic", None)
+        correlation = getattr(message.properties, "CorrelationData", None)
+        self._tell(self, Arrived(topic, payload, bool(message.retain), reply_to, correlation))
 
     def _on_disconnect(self, _client: Client, _userdata: Any, flags: Any, reason: ReasonCode, _: Any) -> None:  # noqa: ANN401 - paho's signature
         from_broker = flags.is_disconnect_packet_from_server
@@ -142,13 +226,24 @@ class MqttLink:
         if level == MQTT_LOG_ERR:
             self._logged = text
 
-    def _publish(
-        self, client: Client, topic: str, payload: bytes, *, retain: bool, expiry_s: int | None
-    ) -> MQTTMessageInfo:
+    def _publish(self, client: Client, message: Leaving) -> MQTTMessageInfo:
+        self._gate.check(message)
+        largest = self._max_packet_bytes
+        if largest is not None and message.slot_bytes + _PACKET_OVERHEAD_BYTES > largest:
+            # The broker would end the connection, and again after every new one.
+            raise UnfitError("the broker's maximum packet size")
         properties = _properties(PacketTypes.PUBLISH)
-        if expiry_s is not None:
-            properties.MessageExpiryInterval = expiry_s
-        return client.publish(topic, payload, _QOS, retain, properties)
+        if message.expiry_s is not None:
+            properties.MessageExpiryInterval = message.expiry_s
+        if message.correlation is not None:
+            properties.CorrelationData = message.correlation
+        return client.publish(message.topic, message.payload, _QOS, message.is_retained, properties)
+
+
+def _options(subscription: Subscription) -> SubscribeOptions:
+    return SubscribeOptions(
+        qos=_QOS, noLocal=subscription.no_local, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND
+    )
 
 
 def new_client(settings: arrow.BrokerSettings, mqtt_client_id: str) -> Client:
@@ -173,7 +268,7 @@ def new_client(settings: arrow.BrokerSettings, mqtt_client_id: str) -> Client:
     return client
 
 
-def connect(client: Client, settings: arrow.BrokerSettings) -> None:
+def connect(client: Client, settings: arrow.BrokerSettings, max_incoming_bytes: int | None = None) -> None:
     """Connect and send CONNECT: clean start, no session, no topic aliases.
 
     Aliases made by the broker reach us as empty topics, so TopicAliasMaximum is left at 0. A session
@@ -184,6 +279,9 @@ def connect(client: Client, settings: arrow.BrokerSettings) -> None:
     """
     session = _properties(PacketTypes.CONNECT)
     session.SessionExpiryInterval = 0
+    session.ReceiveMaximum = _MAX_IN_FLIGHT
+    if max_incoming_bytes is not None:
+        session.MaximumPacketSize = max_incoming_bytes
     client.connect(settings.host, settings.port, _KEEPALIVE_S, clean_start=True, properties=session)
 
 

@@ -162,9 +162,9 @@ class ReporterArrow:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
             raise WireError("the reporter sent something that is no message") from err
         with self._service.lock:
-            if isinstance(said, arrow.Published):
-                self._forget(said.seq)
-            else:
+            if isinstance(said, arrow.Published | arrow.Dropped):
+                self._forget(said.seq)  # what the reporter refuses must not stand in the way for ever
+            elif isinstance(said, arrow.BrokerLink):
                 self._is_connected = said.connected
                 self._in_flight.clear()
                 self._alarm_in_flight = None

@@ -1,0 +1,167 @@
+"""What comes in: commands and acknowledgements, bounded, and handed to the vault unread.
+
+Anybody whom the broker lets publish may send anything, at any rate. So a message is
+admitted or dropped before it costs memory, one bucket for each kind of topic: a flood
+of commands must not keep acknowledgements out. Whether a command is obeyed is the
+vault's to say; here only topics are read. Retained messages are ignored: a retained
+`cmd/erase` would fire at each connection. Reads no clock: times are arguments, in
+seconds of a monotonic clock.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from fadeout_broker import arrow, contract
+from fadeout_broker.gate import own_ack_topic, ping_topic
+
+if TYPE_CHECKING:
+    from fadeout_broker.uplink import Arrived
+
+_log = logging.getLogger(__name__)
+
+MAX_WAITING = 64
+"""Messages that wait for the vault, of all kinds."""
+_COMPLAIN_EVERY_S = 60.0
+_NAME_CHARACTERS = 32  # arrow.Asked; no command's name is so long
+_REPLY_TOPIC_CHARACTERS = 300  # arrow.Asked
+
+
+class Born(NamedTuple):
+    """Home Assistant says that it has started."""
+
+
+class CameBack(NamedTuple):
+    """Perhaps what the reporter asked itself."""
+
+    payload: bytes
+
+
+class Bucket:
+    """Admits so many at once, and so many a second from then on."""
+
+    def __init__(self, per_s: float, burst: int) -> None:
+        self._per_s = per_s
+        self._burst = float(burst)
+        self._level = float(burst)
+        self._at_s = 0.0
+
+    def admits(self, now_s: float) -> bool:
+        """Take one out, if there is one."""
+        self._level = min(self._burst, self._level + (now_s - self._at_s) * self._per_s)
+        self._at_s = now_s
+        if self._level < 1:
+            return False
+        self._level -= 1
+        return True
+
+
+class Door:
+    """Admits what arrives, or drops and counts it. One thread admits, another takes.
+
+    Args:
+        configure: which node, and what is subscribed to.
+    """
+
+    def __init__(self, configure: arrow.Configure) -> None:
+        self._node = configure.node
+        self._commands = contract.command_filter(configure.node).removesuffix("+")
+        self._acks = contract.ack_filter(configure.node).removesuffix("+")
+        self._own = (ping_topic(configure.node), own_ack_topic(configure.node))
+        self._birth = birth_topic(configure.settings)
+        # A person does not press so fast; all subscribers acknowledge one notice at once.
+        self._buckets = {"command": Bucket(5, 20), "ack": Bucket(10, 48), "birth": Bucket(0.2, 2)}
+        self._lock = threading.Lock()
+        self._waiting = 0
+        self._complained_at_s = -_COMPLAIN_EVERY_S
+        self.dropped = 0
+        """Messages that were not taken in: too many, or of no shape."""
+        self.awaited: frozenset[bytes] = frozenset()
+        """Payloads that the reporter sent to itself: always admitted, or a flood would look like a
+        broker that delivers nothing."""
+
+    def admits(self, arrived: Arrived, now_s: float) -> bool:
+        """Say whether a message may wait for the vault; must be followed by `take` if so."""
+        with self._lock:
+            is_own = arrived.topic in self._own and arrived.payload in self.awaited
+            if not is_own:
+                bucket = self._buckets.get(self._kind(arrived))
+                is_welcome = bucket is not None and self._waiting < MAX_WAITING and bucket.admits(now_s)
+                if not is_welcome:
+                    self._drop(now_s)
+                    return False
+            self._waiting += 1
+            return True
+
+    def take(
+        self, arrived: Arrived, now_s: float
+    ) -> arrow.Asked | arrow.Acknowledged | Born | CameBack | None:
+        """Return what an admitted message says; None: of no shape."""
+        with self._lock:
+            self._waiting -= 1
+            if arrived.topic in self._own and arrived.payload in self.awaited:
+                return CameBack(arrived.payload)
+            said = self._read(arrived)
+            if said is None:
+                self._drop(now_s)
+            return said
+
+    def _kind(self, arrived: Arrived) -> str:
+        if arrived.is_retained:
+            return "retained"
+        if arrived.topic == self._birth:
+            return "birth" if arrived.payload == b"online" else "death"
+        if arrived.topic.startswith(self._commands):
+            return "command"
+        return "ack" if arrived.topic.startswith(self._acks) else "other"
+
+    def _read(self, arrived: Arrived) -> arrow.Asked | arrow.Acknowledged | Born | None:
+        match self._kind(arrived):
+            case "birth":
+                return Born()
+            case "command":
+                return self._asked(arrived)
+            case "ack":
+                return self._acknowledged(arrived)
+            case _:
+                return None
+
+    def _asked(self, arrived: Arrived) -> arrow.Asked:
+        reply_to, correlation = arrived.reply_to, arrived.correlation
+        if reply_to is not None and (
+            len(reply_to) > _REPLY_TOPIC_CHARACTERS or not contract.is_reply_topic(self._node, reply_to)
+        ):
+            reply_to = None  # then the answer goes to `reply`
+        if correlation is not None and len(correlation) > arrow.CORRELATION_BYTES:
+            correlation = None
+        name = arrived.topic.removeprefix(self._commands)[:_NAME_CHARACTERS]
+        # One byte more than allowed: the vault answers that it is malformed.
+        payload = arrived.payload[: contract.MAX_REQUEST_BYTES + 1]
+        return arrow.Asked(name, payload, reply_to, correlation)
+
+    def _acknowledged(self, arrived: Arrived) -> arrow.Acknowledged | None:
+        consumer = arrived.topic.removeprefix(self._acks)
+        if consumer == self._node:
+            return None  # ourselves, too late
+        try:
+            ack = contract.decode_ack(arrived.payload)
+            return msgspec.convert(
+                {"say": "acknowledged", "consumer": consumer, "ack": ack}, arrow.Acknowledged
+            )
+        except (contract.ContractError, msgspec.ValidationError):
+            return None
+
+    def _drop(self, now_s: float) -> None:
+        self.dropped += 1
+        if now_s - self._complained_at_s >= _COMPLAIN_EVERY_S:
+            self._complained_at_s = now_s
+            _log.warning("messages that were too many or of no shape: dropped=%d", self.dropped)
+
+
+def birth_topic(settings: arrow.BrokerSettings) -> str:
+    """Return where Home Assistant says that it has started."""
+    return f"{settings.discovery_prefix}/status"
