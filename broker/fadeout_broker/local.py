@@ -25,7 +25,7 @@ from fadeout_broker.errors import UnavailableError
 from fadeout_broker.lifetime import die_with_parent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 HOST = "127.0.0.1"
 
@@ -50,6 +50,7 @@ class LocalBroker:
         port: None: a free one.
         password_file: made by mosquitto_passwd; None lets everybody in.
         extra: more lines of mosquitto.conf(5), after the listener's.
+        instead: other values for our own lines, by their keyword.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class LocalBroker:
         *,
         password_file: Path | None = None,
         extra: Sequence[str] = (),
+        instead: Mapping[str, str] | None = None,
     ) -> None:
         self.host = HOST
         self.port = port or 0
@@ -66,6 +68,7 @@ class LocalBroker:
         self._attempts = _PORT_ATTEMPTS if port is None else 1
         self._password_file = password_file
         self._extra = extra
+        self._instead = instead or {}
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -118,19 +121,22 @@ class LocalBroker:
         return self._folder / "mosquitto.log"
 
     def _write_config(self) -> None:
+        ours = {
+            "allow_anonymous": "true" if self._password_file is None else "false",
+            # Broken in Mosquitto 2.0.21, which is Debian 13's: queues stay empty and wills unsent.
+            "per_listener_settings": "false",
+            "persistence": "false",
+            "sys_interval": "0",
+            # The contract's largest packet is below 4 kB; none of this is ever reached in good faith.
+            "max_packet_size": "65536",
+            "max_connections": "64",
+            "max_queued_messages": "1000",
+        }
         lines = [
             f"listener {self.port} {HOST}",
             *self._extra,
-            f"allow_anonymous {'true' if self._password_file is None else 'false'}",
+            *(f"{keyword} {value}" for keyword, value in {**ours, **self._instead}.items()),
             *([f"password_file {self._password_file}"] if self._password_file is not None else []),
-            # Broken in Mosquitto 2.0.21, which is Debian 13's: queues stay empty and wills unsent.
-            "per_listener_settings false",
-            "persistence false",
-            "sys_interval 0",
-            # The contract's largest packet is below 1 kB; none of this is ever reached in good faith.
-            "max_packet_size 65536",
-            "max_connections 64",
-            "max_queued_messages 1000",
             "log_dest stderr",
             "log_type error",
             "log_type warning",

@@ -15,6 +15,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pipeline
+import reporting
 import vault
 from rich.console import Console
 from rich.table import Table
@@ -23,7 +24,7 @@ WIDTH = 110
 if TYPE_CHECKING:
     from measured import Measurement
 
-VERBS = {"pipeline": pipeline, "vault": vault}
+VERBS = {"broker": reporting, "pipeline": pipeline, "vault": vault}
 
 
 def main() -> int:

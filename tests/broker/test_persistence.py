@@ -43,16 +43,14 @@ RETAINED_MARKS = {"held": b"7654321", "version": b"9.87.6", "era": ERA.encode(),
 class RememberingBroker(LocalBroker):
     """A Mosquitto that saves after every change: the worst of what a household may run."""
 
-    def _write_config(self) -> None:
-        super()._write_config()
-        config = self._folder / "mosquitto.conf"
-        remembers = (
-            f"persistence true\npersistence_location {self._folder}/\n"
-            "autosave_on_changes true\nautosave_interval 1\n"
-        )
-        text = config.read_text()
-        assert "persistence false\n" in text
-        config.write_text(text.replace("persistence false\n", remembers))
+    def __init__(self, folder: Path) -> None:
+        saves = {
+            "persistence": "true",
+            "persistence_location": f"{folder}/",
+            "autosave_on_changes": "true",
+            "autosave_interval": "1",
+        }
+        super().__init__(folder, instead=saves)
 
     def remembered(self) -> bytes:
         """Return every byte of every file that it has, whole or half written, but its configuration."""

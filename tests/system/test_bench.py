@@ -45,6 +45,26 @@ def test_erasing_writes_no_more_than_it_may() -> None:
     assert ours["value"] < table["value"] / 4
 
 
+@pytest.mark.usefixtures("mosquitto")
+def test_reporting_loses_no_event() -> None:
+    ran = subprocess.run(
+        [sys.executable, BENCHMARKS, "broker", "--quick", "--json", "--devices", "400"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode in (0, 1), ran.stderr
+    rows = {
+        row["what"]: row for row in json.loads(ran.stdout, parse_constant=refuse_constant)["measurements"]
+    }
+    assert rows["devices connected"]["value"] == 40
+    counted = [row["what"] for row in rows.values() if row["aim"] == "at most 0"]
+    assert len(counted) == 4
+    assert [what for what in counted if not rows[what]["is_met"]] == []
+    assert rows["shared subscription: the smaller half of two"]["value"] > 10
+    assert rows["reporter, resident"]["is_met"]
+
+
 @pytest.fixture
 def _benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
