@@ -15,6 +15,7 @@ import msgspec
 
 from fadeout_broker import arrow, contract
 from fadeout_broker.errors import FadeoutBrokerError, UsageError
+from fadeout_broker.provision import arguments as provision_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,6 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     listen.add_argument("--json", action="store_true", help="one JSON object per line")
     listen.add_argument("--quiet", action="store_true", help="do not say on standard error that it listens")
     listen.set_defaults(run=_listen)
+
+    provision_arguments.add(commands)
     return parser
 
 

@@ -1,0 +1,116 @@
+"""The command lines of provisioning; what they do is loaded when one of them is run."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BROKER_FOLDER = "/etc/mosquitto/fadeout"
+DEVICE_FOLDER = "/etc/fadeout/mqtt"
+_TLS_PORT = 8883  # secure-mqtt, in IANA's registry
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verbs to the command's parser."""
+    _provision(commands)
+
+    device = _verb(commands, "add-device", "make certificate, key and settings for one more device")
+    device.add_argument(
+        "node", metavar="NODE", help="its name in topics: small letters, digits and -; no host name"
+    )
+    _device_folder(device)
+
+    subscriber = _verb(commands, "add-subscriber", "make certificate and key for a program that listens")
+    subscriber.add_argument("name", metavar="NAME", help="its name; it acknowledges erasures under it")
+    kind = subscriber.add_mutually_exclusive_group()
+    kind.add_argument("--read-only", action="store_true", help="it may not mute, erase or shorten")
+    kind.add_argument(
+        "--home-assistant", action="store_true", help="it is Home Assistant, which finds devices"
+    )
+
+    rotate = _verb(commands, "rotate", "make a new key and certificate, and revoke the old one")
+    rotate.add_argument("name", metavar="NAME", help='a device, a subscriber, or "broker"')
+    rotate.add_argument("--keep-old", action="store_true", help="do not revoke the old one yet")
+    rotate.add_argument("--host", action="append", default=[], help="of the broker: its names from now on")
+
+    revoke = _verb(commands, "revoke", "have the broker refuse somebody's certificates")
+    revoke.add_argument("name", metavar="NAME", help="a device or a subscriber")
+    revoke.add_argument("--old", action="store_true", help="only those from before the last rotate")
+
+    list_ = _verb(commands, "list", "show every certificate, and in how many days it ends")
+    list_.add_argument("--json", action="store_true", help="one JSON object per line")
+
+
+def _provision(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _verb(
+        commands,
+        "provision",
+        "write a complete Mosquitto setup: TLS 1.3, certificates, who may do what",
+        """
+        examples:
+          fadeout-broker provision house --host broker.local --host 192.168.1.5 --node sp-7f3a9c
+          fadeout-broker add-subscriber house homeassistant --home-assistant
+        then see house/README. Run again, it makes what is missing and overwrites nothing.
+        """,
+    )
+    parser.add_argument(
+        "--host", action="append", default=[], metavar="NAME",
+        help="a name or address by which clients call the broker; may be repeated (default: this machine's)",
+    )  # fmt: skip
+    parser.add_argument("--node", help="the first device, as with add-device")
+    parser.add_argument(
+        "--port", type=_port, default=_TLS_PORT, help=f"the broker's TCP port (default: {_TLS_PORT})"
+    )
+    parser.add_argument("--bind", metavar="ADDRESS", help="listen on this address only (default: all)")
+    parser.add_argument(
+        "--persistence", action="store_true", help="keep retained and queued messages on the disk"
+    )
+    parser.add_argument(
+        "--mosquitto",
+        metavar="VERSION",
+        help="the broker's version (default: that of this machine, else 2.0.11)",
+    )
+    parser.add_argument(
+        "--broker-folder", default=BROKER_FOLDER, metavar="PATH",
+        help=f"where the files will be on the broker's machine (default: {BROKER_FOLDER})",
+    )  # fmt: skip
+    _device_folder(parser)
+
+
+def _verb(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, says: str, more: str = ""
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name, help=says, description=f"{says[0].upper()}{says[1:]}.", epilog=textwrap.dedent(more),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("folder", metavar="DIR", help="the folder that provision makes")
+    parser.set_defaults(run=_later(name.replace("-", "_")))
+    return parser
+
+
+def _later(verb: str) -> Callable[[argparse.Namespace], int]:
+    def run(arguments: argparse.Namespace) -> int:
+        from fadeout_broker.provision import verbs  # noqa: PLC0415 - each command loads only what it needs
+
+        function: Callable[[argparse.Namespace], int] = getattr(verbs, "list_" if verb == "list" else verb)
+        return function(arguments)
+
+    return run
+
+
+def _device_folder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--device-folder", default=DEVICE_FOLDER, metavar="PATH",
+        help=f"where the files will be on the device (default: {DEVICE_FOLDER})",
+    )  # fmt: skip
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:  # noqa: PLR2004 - RFC 9293, 16 bits
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: allowed are 1 to 65535")
+    return int(text)
