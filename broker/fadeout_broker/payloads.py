@@ -235,6 +235,7 @@ class PolicyNow(Payload, tag="policy", frozen=True):
     hash: Hash
     """SHA-256 of `document` in canonical JSON (RFC 8785)."""
     document: PolicyDocument
+    """What the hash is of."""
 
 
 class Cover(Payload, tag="cover", frozen=True):

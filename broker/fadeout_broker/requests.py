@@ -24,6 +24,7 @@ from fadeout_broker.vocabulary import (
 )
 
 CommandName = Literal["mute", "erase", "shorten", "ping"]
+"""The commands that there are."""
 COMMANDS: tuple[CommandName, ...] = get_args(CommandName)
 MAX_REQUEST_BYTES = 1024
 """No request and no acknowledgement is longer."""
@@ -98,7 +99,7 @@ _REQUESTS: dict[str, type[Request]] = {
 
 
 class Ack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A payload of `erase/ack/<consumer>`: everything up to this notice is forgotten there."""
+    """Everything up to this notice is forgotten at this consumer."""
 
     v: Literal[1]
     era: Era

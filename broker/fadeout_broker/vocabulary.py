@@ -42,7 +42,10 @@ Time = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 Ttl = Annotated[int, Meta(ge=1, le=MAX_TTL_S)]
 """Seconds from the moment of sending, after which whoever received it must forget it."""
 Outcome = Literal["served", "failed", "false_wake"]
+"""`served`: the device did what it was asked; `failed`: somebody spoke, and no action followed;
+`false_wake`: nobody spoke to it."""
 Kind = Literal["audio", "words", "action"]
+"""Which part of what was recorded: the sound, what was understood, or the event of it."""
 Purpose = Annotated[str, Meta(max_length=80, pattern=r"^[^\x00-\x1f]*$(?!\n)")]
 """What an item is kept for, in the words of whoever wrote the configuration."""
 MAX_ACTIONS = 32

@@ -1,0 +1,272 @@
+"""The documents of the contract say what the structs say, and other people's tools can read them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import msgspec
+import pytest
+import yaml
+from contract_documents.schemas import schema_of
+from contract_documents.shapes import SHAPES, SOURCE
+from contract_documents.tables import put_into
+
+from broker import contract_cases as cases
+from fadeout_broker import contract
+
+if TYPE_CHECKING:
+    from broker.contract_cases import Shape
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+NODE = "sp-7f3a9c"
+
+
+def _make(docs: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "scripts/make_contract"), "--docs", str(docs), *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture
+def docs(tmp_path: Path) -> Path:
+    """A copy of the documents that may be changed."""
+    shutil.copytree(DOCS, tmp_path / "docs")
+    return tmp_path / "docs"
+
+
+# ---- drift
+
+
+def test_the_documents_are_what_the_structs_say() -> None:
+    done = _make(DOCS, "--check")
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "was", "becomes"),
+    [
+        pytest.param("asyncapi.yaml", "qos: 1", "qos: 0", id="asyncapi.yaml"),
+        pytest.param("schemas/action.json", '"maximum": 2592000', '"maximum": 2592001', id="a schema"),
+        pytest.param("contract.md", "| `ttl` | `Ttl` |", "| `ttl` | `Count` |", id="a table"),
+        pytest.param("contract.md", '"action":"light.on"', '"action":"light.off"', id="an example"),
+    ],
+)
+def test_a_document_that_says_something_else_is_shown(docs: Path, name: str, was: str, becomes: str) -> None:
+    text = (docs / name).read_text()
+    assert was in text
+    (docs / name).write_text(text.replace(was, becomes, 1))
+    done = _make(docs, "--check")
+    assert done.returncode == 1
+    assert "hint: scripts/make_contract" in done.stderr
+    removed = [line for line in done.stdout.splitlines() if line.startswith("-") and becomes in line]
+    assert len(removed) == 1
+    assert _make(docs).returncode == 0
+    assert (docs / name).read_text() == text
+
+
+def test_a_schema_of_nothing_is_shown_and_removed(docs: Path) -> None:
+    (docs / "schemas" / "words.json").write_text("{}\n")
+    (docs / "schemas" / "state.json").unlink()
+    done = _make(docs, "--check")
+    assert done.returncode == 1
+    assert "docs/schemas/words.json" in done.stdout
+    assert "docs/schemas/state.json" in done.stdout
+    assert _make(docs).returncode == 0
+    assert _make(docs, "--check").returncode == 0
+
+
+def test_a_document_without_a_place_for_a_table_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no place for topics"):
+        put_into("# The contract\n", {"topics": "x"})
+
+
+def test_every_field_says_what_it_means() -> None:
+    nested: list[type[msgspec.Struct]] = [contract.PolicyDocument, contract.PolicyRule, contract.ReplyData]
+    for struct in [shape.struct for shape in SHAPES] + nested:
+        for field in struct.__struct_fields__:
+            assert field == "v" or SOURCE.text_of(struct.__name__, field), f"{struct.__name__}.{field}"
+
+
+# ---- AsyncAPI
+
+
+@pytest.fixture(scope="module")
+def asyncapi() -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load((DOCS / "asyncapi.yaml").read_text())
+    return document
+
+
+@pytest.fixture(scope="module")
+def asyncapi_schema() -> jsonschema.Draft7Validator:
+    schema = json.loads((ROOT / "tests/asyncapi/3.0.0.json").read_text())
+    return jsonschema.Draft7Validator(schema)
+
+
+def test_asyncapi_yaml_is_asyncapi(
+    asyncapi: dict[str, Any], asyncapi_schema: jsonschema.Draft7Validator
+) -> None:
+    asyncapi_schema.validate(asyncapi)
+
+
+def _set(document: dict[str, Any], path: str, value: object) -> dict[str, Any]:
+    broken: dict[str, Any] = json.loads(json.dumps(document))
+    *parents, last = path.split("/")
+    place = broken
+    for name in parents:
+        place = place[name]
+    if value is None:
+        del place[last]
+    else:
+        place[last] = value
+    return broken
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        pytest.param("asyncapi", "4.0.0", id="a version that does not exist"),
+        pytest.param("info", None, id="no info"),
+        pytest.param("info/version", None, id="no version"),
+        pytest.param("info/license", "Apache-2.0", id="a licence in the wrong shape"),
+        pytest.param("topics", {}, id="a part that does not exist"),
+        pytest.param("operations/sendAction/action", "publish", id="an action of AsyncAPI 2"),
+        pytest.param("operations/sendAction/channel", None, id="an operation without channel"),
+        pytest.param("operations/sendAction/bindings/mqtt/qos", 3, id="a quality of service of 3"),
+        pytest.param("channels/action/adress", "x", id="a misspelt field"),
+        pytest.param("components/messages/action/payload", 5, id="a payload that is a number"),
+    ],
+)
+def test_what_is_not_asyncapi_is_refused(
+    asyncapi: dict[str, Any], asyncapi_schema: jsonschema.Draft7Validator, path: str, value: object
+) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        asyncapi_schema.validate(_set(asyncapi, path, value))
+
+
+def _references(value: object) -> list[str]:
+    if isinstance(value, dict):
+        own = [value["$ref"]] if isinstance(value.get("$ref"), str) else []
+        return own + [ref for inner in value.values() for ref in _references(inner)]
+    if isinstance(value, list):
+        return [ref for inner in value for ref in _references(inner)]
+    return []
+
+
+def test_every_reference_in_asyncapi_yaml_leads_somewhere(asyncapi: dict[str, Any]) -> None:
+    references = _references(asyncapi)
+    assert len(references) > len(SHAPES)
+    for reference in references:
+        if reference.startswith("#/"):
+            place: Any = asyncapi
+            for name in reference[2:].split("/"):
+                place = place[name]
+        else:
+            assert (DOCS / reference).is_file(), reference
+
+
+def test_every_topic_is_in_asyncapi_yaml_and_no_other(asyncapi: dict[str, Any]) -> None:
+    addresses = {channel["address"] for channel in asyncapi["channels"].values()}
+    assert addresses == {
+        contract.availability_topic("{node}"),
+        *(contract.prefix_of("{node}") + kind.topic for kind in contract.OUTGOING),
+        *(contract.command_filter("{node}").replace("+", name) for name in contract.COMMANDS),
+        contract.ack_filter("{node}").replace("+", "{consumer}"),
+    }
+    retained = {
+        asyncapi["channels"][operation["channel"]["$ref"].rpartition("/")[2]]["address"]
+        for operation in asyncapi["operations"].values()
+        if operation["bindings"]["mqtt"].get("retain")
+    }
+    assert retained == set(contract.retained_topics("{node}"))
+
+
+# ---- JSON Schema
+
+
+def _validator(kind: str) -> jsonschema.Draft202012Validator:
+    name = kind.replace("/", "-")
+    schema = json.loads((DOCS / "schemas" / f"{name}.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+VALIDATORS = {kind: _validator(kind) for kind in cases.KINDS}
+
+
+def test_there_is_a_schema_for_every_shape() -> None:
+    assert {kind.replace("/", "-") for kind in cases.KINDS} == {shape.name for shape in SHAPES}
+    assert {path.stem for path in (DOCS / "schemas").iterdir()} == {shape.name for shape in SHAPES}
+
+
+@pytest.mark.parametrize("shape", cases.FITS)
+def test_a_schema_accepts_what_the_contract_encodes(shape: Shape) -> None:
+    VALIDATORS[cases.kind_of(shape)].validate(json.loads(cases.encode(shape)))
+
+
+@pytest.mark.parametrize(("kind", "data"), cases.MISFITS)
+def test_a_schema_refuses_what_the_contract_refuses(kind: str, data: bytes) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        VALIDATORS[kind].validate(json.loads(data))
+
+
+@pytest.mark.parametrize(("kind", "data"), cases.CONTRADICTIONS)
+def test_what_only_the_code_refuses_is_really_beyond_a_schema(kind: str, data: bytes) -> None:
+    # Whatever moves into a schema belongs to the other table.
+    VALIDATORS[kind].validate(json.loads(data))
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+def test_a_schema_accepts_its_own_examples(shape: Any) -> None:  # noqa: ANN401 - the scripts' own type
+    schema = schema_of(shape)
+    assert schema["examples"]
+    for example in schema["examples"]:
+        jsonschema.Draft202012Validator(schema).validate(example)
+
+
+# ---- the examples in the documents
+
+
+def _decode(topic: str, data: bytes) -> Shape:
+    end = topic.removeprefix(contract.prefix_of(NODE))
+    if end.startswith("erase/ack/"):
+        return contract.decode_ack(data)
+    if end.startswith("cmd/"):
+        return contract.decode_request(end.removeprefix("cmd/"), data)
+    payload = contract.decode(data)
+    assert contract.topic_of(NODE, payload) == topic
+    return payload
+
+
+def test_every_example_in_the_text_is_of_the_contract() -> None:
+    text = (DOCS / "contract.md").read_text()
+    examples = re.findall(r"^    (fadeout/\S+)\n    (\{.*\})$", text, re.MULTILINE)
+    assert {type(_decode(topic, data.encode())) for topic, data in examples} == {
+        shape.struct for shape in SHAPES
+    }
+    # No example stands anywhere else, where nothing would try it.
+    assert len(re.findall(r'^\s+\{"(?:type|v|transaction)"', text, re.MULTILINE)) <= len(examples)
+
+
+def test_every_example_in_asyncapi_yaml_is_of_the_contract(asyncapi: dict[str, Any]) -> None:
+    tried = 0
+    for name, message in asyncapi["components"]["messages"].items():
+        topic = asyncapi["channels"][name]["address"].replace("{node}", NODE).replace("{consumer}", "me")
+        for example in message.get("examples", []):
+            assert _decode(topic, json.dumps(example["payload"]).encode())
+            tried += 1
+    assert tried >= len(SHAPES)
+
+
+def test_an_example_is_written_as_it_is_sent() -> None:
+    text = (DOCS / "contract.md").read_text()
+    for shape in SHAPES:
+        for example in shape.examples:
+            if isinstance(example, contract.Outgoing):
+                assert f"    {msgspec.json.encode(example).decode()}\n" in text
