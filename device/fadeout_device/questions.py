@@ -140,17 +140,3 @@ Command = (
     | ListRecipients | AddRecipient | ConfirmRecipient | RemoveRecipient
     | LookAtClock | Status | GetPolicy | Explain | Guest | DebugCapture | Watch
 )  # fmt: skip
-
-
-def needs_presence(command: Command) -> bool:
-    """Say whether a command may only come from somebody at the device (P7).
-
-    Whatever comes from afar can only mute, shorten or erase: reading, exporting, enrolling those
-    who are exported to, storing again, and storing more are not among these; nor is what this
-    function does not know. Who asks over the control socket is at the device.
-    """
-    if isinstance(command, Guest):
-        return command.is_on is False
-    if isinstance(command, DebugCapture):
-        return command.is_on is True
-    return not isinstance(command, Erase | Status | GetPolicy)

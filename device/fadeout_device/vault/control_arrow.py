@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fadeout_device import answers, questions
-from fadeout_device.errors import FadeoutError, WireError
+from fadeout_device import answers, channels, questions
+from fadeout_device.errors import FadeoutError, UsageError, WireError
 from fadeout_device.vault.desk import Desk
 from fadeout_device.vault.export import PATIENCE_S, Export
 
@@ -35,6 +35,7 @@ def serve(connection: Connection, service: Service) -> None:
     while frame := connection.receive():
         try:
             command = frame.message(questions.Command)
+            _refuse_what_needs_another_channel(command)
             if isinstance(command, questions.Watch):
                 _stream(connection, service)
                 return
@@ -51,6 +52,11 @@ def serve(connection: Connection, service: Service) -> None:
         except FadeoutError as err:
             answer, payload = answers.Failure(str(err), err.hint or "", err.exit_code), b""
         connection.send(answer, payload)
+
+
+def _refuse_what_needs_another_channel(command: questions.Command) -> None:
+    if not channels.is_allowed(channels.deed_of(command), "control"):
+        raise UsageError(f"{type(command).__name__} cannot be asked for by the fadeout command")
 
 
 def _answer(command: questions.Command, desk: Desk) -> tuple[answers.Answer, bytes]:

@@ -243,10 +243,6 @@ def test_what_is_over_for_certain_is_gone_and_not_locked(device: _Device) -> Non
         device.rig.store.content(item)
 
 
-def test_only_somebody_at_the_device_confirms_the_clock() -> None:
-    assert questions.needs_presence(questions.LookAtClock(confirm=True))
-
-
 def test_a_replay_has_the_audio_s_time() -> None:
     clock = ReplayClock(100.0)
     clock.raise_floor(160.0)

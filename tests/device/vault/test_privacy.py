@@ -183,27 +183,6 @@ def test_whoever_watches_is_told_when_a_mode_begins_and_ends(rig: Rig, around: _
 
 
 @pytest.mark.parametrize(
-    ("command", "needs"),
-    [
-        pytest.param(questions.Guest(is_on=True), False, id="guest mode on"),
-        pytest.param(questions.Guest(is_on=False), True, id="guest mode off"),
-        pytest.param(questions.DebugCapture(is_on=True, for_s=60.0), True, id="debug capture on"),
-        pytest.param(questions.DebugCapture(is_on=False), False, id="debug capture off"),
-        pytest.param(questions.Play("a"), True, id="playing"),
-        pytest.param(questions.Export(everything=True, to="anna"), True, id="exporting"),
-        pytest.param(questions.AddRecipient("anna", "age1"), True, id="enrolling a recipient"),
-        pytest.param(questions.ConfirmRecipient("anna", "0"), True, id="confirming a recipient"),
-        pytest.param(questions.RemoveRecipient("anna"), True, id="removing a recipient"),
-        pytest.param(questions.ListRecipients(), True, id="listing recipients"),
-        pytest.param(questions.Reset(), True, id="handing the device over, which also ends guest mode"),
-        pytest.param(questions.Erase(everything=True), False, id="erasing"),
-    ],
-)
-def test_what_loosens_needs_somebody_at_the_device(command: questions.Command, *, needs: bool) -> None:
-    assert questions.needs_presence(command) is needs
-
-
-@pytest.mark.parametrize(
     "arguments",
     [
         ["guest"], ["guest", "on"], ["guest", "off"], ["guest", "--for", "3h"],
