@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from fadeout_device.messages import Kept, Kind, Message, Outcome, Part, Reason
+from fadeout_device.messages import Kept, Kind, Message, MutedBy, Outcome, Part, Reason
 
 
 class ItemRow(Part, frozen=True):
@@ -121,6 +121,15 @@ class Modes(Message, frozen=True):
     """Empty: there are none."""
     debug_left_s: float | None
     """None: debug capture is off."""
+    muted_by: MutedBy
+
+
+class Muting(Message, frozen=True):
+    """The answer to `Mute` and `Unmute`."""
+
+    muted_by: MutedBy
+    microphone: Literal["open", "closed", "away"]
+    """`away`: no ear is running. After `Mute` the vault waits a moment for it to be closed."""
 
 
 class ExportBegins(Message, tag="export_begins", frozen=True):
@@ -261,7 +270,7 @@ class Happening(Message, omit_defaults=True, frozen=True):
     kept: tuple[Kept, ...] = ()
     items: int = 0
     reason: str = ""
-    """For `erased`: a `Reason`; for `private`: `guest` or `quiet`; otherwise one line."""
+    """For `erased`: a `Reason`; for `private`: `guest`, `quiet` or `muted`; otherwise one line."""
     generation: int = 0
     """For `erased`: the keyring generation that no longer holds the keys."""
 
@@ -276,5 +285,5 @@ class Failure(Message, omit_defaults=True, frozen=True):
 
 Answer = (
     Recordings | Opened | LedgerReport | Erased | ExportBegins | ExportPart | ExportEnds | Recipients
-    | ClockReport | StatusReport | PolicyReport | Explanation | Modes | Happening | Failure
+    | ClockReport | StatusReport | PolicyReport | Explanation | Modes | Muting | Happening | Failure
 )  # fmt: skip

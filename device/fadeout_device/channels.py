@@ -95,6 +95,8 @@ _DEEDS: dict[type, Deed | Callable[..., Deed]] = {
     questions.Status: "status",
     questions.GetPolicy: "policy",
     questions.Guest: lambda asked: _switched(asked.is_on, "guest mode on", "guest mode off"),
+    questions.Mute: "mute",
+    questions.Unmute: "unmute",
     questions.DebugCapture: lambda asked: _switched(asked.is_on, "debug capture on", "debug capture off"),
     # commands over MQTT
     contract.MuteRequest: "mute",

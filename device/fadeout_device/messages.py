@@ -28,6 +28,8 @@ Visitor = Literal["person", "reporter"]
 WakeWordId = Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,40}$(?!\n)")]
 ActionId = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_.]{0,39}$(?!\n)")]
 Token = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}$(?!\n)")]
+MutedBy = Literal["", "mqtt", "control", "button", "voice", "unknown"]
+"""Over which channel the microphone was muted; empty: it is not."""
 Score = Annotated[float, Meta(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Meta(ge=0.0, le=900.0)]
 Line = Annotated[str, Meta(max_length=300)]
@@ -89,8 +91,18 @@ class Utterance(Message, frozen=True):
 # ---- vault -> ear
 
 
-class Ready(Message, frozen=True):
-    """Whatever was overdue is erased; the microphone may open (P11)."""
+class Ready(Message, omit_defaults=True, frozen=True):
+    """Whatever was overdue is erased; the microphone may open, unless it is muted (P11)."""
+
+    is_muted: bool = False
+
+
+class Mute(Message, frozen=True):
+    """Close the microphone, and drop what is being recorded. Comes at any time after `Ready`."""
+
+
+class Unmute(Message, frozen=True):
+    """Somebody at the device says that the microphone may open again."""
 
 
 class Kept(Part, frozen=True):
@@ -118,4 +130,4 @@ class NotSealed(Message, tag="not_sealed", frozen=True):
 
 
 FromEar = EarState | Wake | Tick | Utterance
-ToEar = Ready | Sealed | NotSealed
+ToEar = Ready | Mute | Unmute | Sealed | NotSealed

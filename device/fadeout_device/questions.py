@@ -131,6 +131,14 @@ class DebugCapture(Message, tag="debug_capture", frozen=True):
     for_s: Annotated[float, Meta(ge=0)] = 0.0
 
 
+class Mute(Message, frozen=True):
+    """Close the microphone, until somebody at the device opens it."""
+
+
+class Unmute(Message, frozen=True):
+    """Open the microphone again."""
+
+
 class Watch(Message, frozen=True):
     """Ask for every happening from now on, one frame each, until the connection closes."""
 
@@ -138,5 +146,5 @@ class Watch(Message, frozen=True):
 Command = (
     ListRecordings | Show | Play | Erase | Reset | GetLedger | Export
     | ListRecipients | AddRecipient | ConfirmRecipient | RemoveRecipient
-    | LookAtClock | Status | GetPolicy | Explain | Guest | DebugCapture | Watch
+    | LookAtClock | Status | GetPolicy | Explain | Guest | DebugCapture | Mute | Unmute | Watch
 )  # fmt: skip

@@ -42,6 +42,8 @@ ROWS: list[tuple[Request, frozenset[str]]] = [
     (questions.DebugCapture(is_on=True, for_s=60.0), HERE),
     (questions.DebugCapture(is_on=False), HERE),
     (questions.DebugCapture(is_on=None), HERE),
+    (questions.Mute(), ALL),
+    (questions.Unmute(), frozenset({"control", "button"})),
     (contract.MuteRequest(), ALL),
     (contract.EraseRequest(ids=("0123456789abcdef",)), AFAR | {"voice"}),
     (contract.EraseRequest(last_minutes=10), AFAR | {"voice"}),

@@ -19,7 +19,7 @@ _REASONS = {
     "panic": "everything was to go at once",
     "recovered": "they were cut off, or the index was lost",
 }
-_PRIVATE = {"guest": "guest mode", "quiet": "quiet hours"}
+_PRIVATE = {"guest": "guest mode", "quiet": "quiet hours", "muted": "muted"}
 _PLAIN = {
     "ear_away": "the ear is away",
     "reported": "the broker has the event",

@@ -1,4 +1,4 @@
-"""`fadeout guest`, `debug-capture`: when nothing is stored, and when more is."""
+"""`fadeout guest`, `mute`, `unmute`, `debug-capture`: when nothing is heard or stored, and when more is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fadeout_device import answers, questions
 from fadeout_device.cli import shown
 from fadeout_device.cli.vault_client import ask
-from fadeout_device.errors import UsageError
+from fadeout_device.errors import UnavailableError, UsageError
 from fadeout_device.policy import PolicyError, parse_period
 
 if TYPE_CHECKING:
@@ -25,6 +25,18 @@ def add_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     verb.add_argument("switch", nargs="?", choices=["on", "off"], help="begin or end it")
     verb.add_argument("--for", dest="period", metavar="PERIOD", help="begin it for 90s, 30m, 3h, 2d …")
     verb.set_defaults(run=guest)
+
+    verb = verbs.add_parser(
+        "mute",
+        help="close the microphone, until fadeout unmute",
+        description="The microphone is closed, what is being recorded is dropped, and nothing is stored. It"
+        " survives restarts. A mute that came over MQTT is ended with fadeout unmute, too: nothing from afar"
+        " can end it.",
+    )
+    verb.set_defaults(run=mute)
+
+    verb = verbs.add_parser("unmute", help="let the microphone open again")
+    verb.set_defaults(run=unmute)
 
     verb = verbs.add_parser(
         "debug-capture",
@@ -56,9 +68,43 @@ def debug_capture(arguments: argparse.Namespace) -> int:
     return _show(arguments, questions.DebugCapture(is_on, _seconds(arguments.period) if is_on else 0.0))
 
 
+def mute(arguments: argparse.Namespace) -> int:
+    """Mute the microphone."""
+    answer, _ = ask(arguments, questions.Mute(), answers.Muting)
+    if answer.microphone == "open":
+        raise UnavailableError(
+            "muted, but the ear has not closed the microphone yet",
+            "nothing is stored meanwhile; fadeout status says whether it listens",
+        )
+    if arguments.json:
+        shown.print_json(answer)
+    else:
+        is_away = answer.microphone == "away"
+        shown.print_lines("muted: " + ("no ear is running" if is_away else "the microphone is closed"))
+    return 0
+
+
+def unmute(arguments: argparse.Namespace) -> int:
+    """Let the microphone open again."""
+    answer, _ = ask(arguments, questions.Unmute(), answers.Muting)
+    if arguments.json:
+        shown.print_json(answer)
+    else:
+        shown.print_lines("not muted")
+    return 0
+
+
+_MUTED_BY = {
+    "mqtt": "by a command over MQTT", "control": "with fadeout mute", "button": "with the button",
+    "voice": "by voice", "unknown": "because what is stored of it cannot be read",
+}  # fmt: skip
+
+
 def lines(modes: answers.Modes) -> list[list[str]]:
     """Return what is on as rows of a table."""
     rows = []
+    if modes.muted_by:
+        rows.append(["MUTED", f"{_MUTED_BY[modes.muted_by]}; fadeout unmute ends it"])
     if modes.is_guest:
         until = "until it is switched off"
         if modes.guest_until_s is not None:

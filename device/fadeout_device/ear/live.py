@@ -2,7 +2,8 @@
 
 A microphone that goes away is opened again, and the vault is told that nobody
 listens meanwhile. The first one must be there: a person who starts fadeout
-wants to know.
+wants to know. While the vault says that it is muted no stream is open, and what was
+being recorded when it said so is dropped.
 """
 
 from __future__ import annotations
@@ -58,18 +59,23 @@ class Live:
             self._link.poll()
             if not self._link.is_ready:
                 time.sleep(_POLL_S)
-        retry_s = 0.0
+        retry_s, is_first = 0.0, True
         while not self._stop.is_set:
+            if self._link.is_muted:
+                self._stay_closed()
+                retry_s, is_first = 0.0, False
+                continue
             try:
                 self._hear_out(Microphone(self._settings))
                 retry_s = 0.0
             except UnavailableError as err:
-                if not self._source:
+                if is_first:
                     raise
                 log.warning("no microphone: %s", err)
+            is_first = False
             self._say(is_listening=False, overflows=0)
-            if self._stop.is_set:
-                break
+            if self._stop.is_set or self._link.is_muted:
+                continue
             retry_s = min(max(retry_s * 2, _FIRST_RETRY_S), _LAST_RETRY_S)
             self._pause(retry_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter is no secret
         end_mono_s = time.monotonic() + _LAST_WORDS_S
@@ -78,12 +84,12 @@ class Live:
             time.sleep(_POLL_S if self._link.waiting else 0)
 
     def _hear_out(self, microphone: Microphone) -> None:
-        """Listen to one microphone until it dies or the ear is told to stop."""
+        """Listen to one microphone until it dies, it is muted, or the ear is told to stop."""
         self._source = microphone.name[:_MAX_NAME]
         log.info("microphone open")
         self._listening.begin()
         try:
-            while not self._stop.is_set:
+            while not (self._stop.is_set or self._link.is_muted):
                 self._say(is_listening=True, overflows=microphone.overflows)
                 block = microphone.read(_POLL_S)
                 if block is not None:
@@ -94,7 +100,17 @@ class Live:
         finally:
             microphone.close()
             self._earlier_overflows += microphone.overflows
+            if self._link.is_muted:
+                log.info("muted: microphone closed")
+                self._listening.begin()
             self._act(self._listening.end(), time.monotonic())
+
+    def _stay_closed(self) -> None:
+        """Say that nobody listens, until that may change."""
+        self._say(is_listening=False, overflows=0)
+        while self._link.is_muted and not self._stop.is_set:
+            self._link.poll()
+            time.sleep(_POLL_S)
 
     def _act(self, effects: list[Effect], arrived_mono_s: float) -> None:
         """Tell the vault; `arrived_mono_s` is when the last sample heard so far had arrived."""

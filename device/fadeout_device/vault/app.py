@@ -153,7 +153,9 @@ class _Vault:
         self.service = Service(self.store, self.clock, confinement, config.sweep_s)
         if self._is_replay:
             around = Around(self.clock.now, boot_id(), local_minute)
-            self.service.privacy = Privacy(self.store.index, config.policy, self.clock, around)
+            self.service.privacy = Privacy(
+                self.store.index, config.policy, self.clock, around, has_microphone=False
+            )
         self._reporter = ReporterArrow(self.service, config.mqtt)
         self.service.on_change = self._reporter.pump
         self.doors = Doors(
@@ -222,7 +224,8 @@ class _Vault:
             ear, last_sweep_s, last_sweep = self.service.hand_over()
             told = handover.Handover(
                 lock_descriptor, tuple(listening), tuple(visiting), ear, self._reporter.hand_over(),
-                self.service.broker, last_sweep_s, last_sweep, self.clock.now(),
+                self.service.broker, last_sweep_s, last_sweep,
+                self.service.privacy.state, self.clock.now(),
                 self.store.keyring.is_settled,
             )  # fmt: skip
             self._watchdog.stop()
@@ -234,6 +237,7 @@ class _Vault:
         self.service.take_over(before.ear, before.last_sweep_s, before.last_sweep)
         self._reporter.take_over(before.reporter)
         self.service.broker = before.broker
+        self.service.privacy.take_over(before.modes)
         for visiting in before.visiting:
             sock = socket.socket(fileno=visiting.descriptor)
             self.doors.take_visitor(visiting.arrow, sock, visiting.stage)

@@ -25,17 +25,17 @@ from fadeout_device.answers import (
 from fadeout_device.errors import UsageError
 from fadeout_device.policy import KINDS
 from fadeout_device.vault import switches
+from fadeout_device.vault.ear_line import EAR_AWAY
 from fadeout_device.vault.envelope import warnings as envelope_warnings
 from fadeout_device.vault.errors import NoSuchRecordingError
 from fadeout_device.vault.explain import explain
 from fadeout_device.vault.export import Chosen
 from fadeout_device.vault.recipients import Recipients
-from fadeout_device.vault.service import EAR_AWAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from fadeout_device.answers import ClockReport, Explanation, Modes
+    from fadeout_device.answers import ClockReport, Explanation, Modes, Muting
     from fadeout_device.messages import Purpose
     from fadeout_device.questions import DebugCapture, Erase, Export, GetLedger, Guest, LookAtClock, Naming
     from fadeout_device.vault.index import Item
@@ -207,6 +207,14 @@ class Desk:
     def debug_capture(self, command: DebugCapture) -> Modes:
         """Begin or end debug capture."""
         return switches.debug_capture(self._service, command)
+
+    def mute(self) -> Muting:
+        """Mute the microphone."""
+        return switches.mute(self._service)
+
+    def unmute(self) -> Muting:
+        """Let the microphone open again."""
+        return switches.unmute(self._service)
 
     def clock(self, command: LookAtClock) -> ClockReport:
         """Say what time it is believed to be, and why; believe the wall clock, if somebody says so.

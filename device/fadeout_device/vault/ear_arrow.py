@@ -6,11 +6,15 @@ new one. Audio is bounded by the wire and checked to be whole samples.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import socket
+import struct
+import threading
 from typing import TYPE_CHECKING
 
 from fadeout_device.errors import WireError
-from fadeout_device.messages import FromEar, Tick, Utterance
+from fadeout_device.messages import FromEar, Tick, ToEar, Utterance
 
 if TYPE_CHECKING:
     from fadeout_device.vault.service import Service
@@ -19,6 +23,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BYTES_PER_SECOND = 32_000
+_SEND_TIMEOUT = struct.pack("@ll", 5, 0)
+"""5 seconds as a struct timeval: an ear is muted under the service's lock, and must not hold it up."""
 GREETED = "greeted"
 """The stage of a connection whose ear was told that it may listen."""
 
@@ -29,26 +35,45 @@ def serve(connection: Connection, service: Service, *, is_replay: bool) -> None:
     Raises:
         WireError: it broke the protocol.
     """
-    if connection.stage != GREETED:
+    ear = _Ear(connection)
+    is_new = connection.stage != GREETED
+    if is_new:
         # Overdue items die before the microphone opens.
         service.is_ready.wait()
-        greeting = service.ear_is_here()
+    service.ear_is_here(ear.send, is_new=is_new)
+    connection.stage = GREETED
     try:
-        if connection.stage != GREETED:
-            connection.send(greeting)
-            connection.stage = GREETED
         while frame := connection.receive():
-            _answer(connection, frame, service, is_replay=is_replay)
+            _answer(ear, frame, service, is_replay=is_replay)
     finally:
         service.ear_is_away()
 
 
-def _answer(connection: Connection, frame: Frame, service: Service, *, is_replay: bool) -> None:
+class _Ear:
+    """The ear's end, as two threads tell it something: the one that serves it, and whoever mutes it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._sending = threading.Lock()
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND_TIMEOUT)
+
+    def send(self, message: ToEar) -> None:
+        """Send a message; where that fails the connection ends, and the ear comes back. Raises WireError."""
+        with self._sending:
+            try:
+                self._connection.send(message)
+            except WireError:
+                with contextlib.suppress(OSError):
+                    self._connection.sock.shutdown(socket.SHUT_RDWR)
+                raise
+
+
+def _answer(ear: _Ear, frame: Frame, service: Service, *, is_replay: bool) -> None:
     message = frame.message(FromEar)
     if isinstance(message, Utterance):
         if len(frame.payload) % 2 or len(frame.payload) > message.duration_s * BYTES_PER_SECOND + 2:
             raise WireError(f"an utterance's audio of {len(frame.payload)} bytes does not fit its duration")
-        connection.send(service.seal(message, frame.payload))
+        ear.send(service.seal(message, frame.payload))
     elif isinstance(message, Tick):
         # Live, the ear may replay files too, but what time it is is not its business.
         if is_replay:

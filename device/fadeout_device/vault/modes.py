@@ -1,9 +1,11 @@
 """When nothing may be stored, and when more is kept than the rules say. Pure.
 
-State and times in, decision out. There are three. *Guest*: nothing is stored at all;
+State and times in, decision out. There are four. *Guest*: nothing is stored at all;
 somebody switches it on, and it ends when somebody at the device switches it off, or
 when it is certain that its time is over. *Quiet hours*: the same, by the clock on the
-wall, every day. *Debug capture*: what has no rule is kept too, for a short while; it ends by itself.
+wall, every day. *Mute*: the ear closes the microphone,
+and nothing that it may still send is stored; it ends when somebody at the device says so.
+*Debug capture*: what has no rule is kept too, for a short while; it ends by itself.
 
 Everything uncertain ends on the private side. While the time is not known, or a jump
 of the clock waits to be confirmed, guest mode goes on and every hour is quiet. What
@@ -18,12 +20,14 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
+from fadeout_device.messages import MutedBy
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fadeout_device.policy import QuietHours
 
-Private = Literal["", "guest", "quiet"]
+Private = Literal["", "guest", "quiet", "muted"]
 
 _SURE_S = 60.0
 """Times that differ by less name the same minutes of the day."""
@@ -55,6 +59,9 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     debug_until_running_s: float = 0.0
     debug_boot: str = ""
     """Empty: debug capture is off."""
+    muted_by: MutedBy = ""
+    mute_ended_running_s: float = 0.0
+    mute_ended_boot: str = ""
 
 
 class Day(NamedTuple):
@@ -85,6 +92,25 @@ def guest_off(state: State, moment: Moment) -> State:
     )  # fmt: skip
 
 
+def mute(state: State, by: MutedBy) -> State:
+    """Mute the microphone; who was first stays named."""
+    return state if state.muted_by else msgspec.structs.replace(state, muted_by=by)
+
+
+def unmute(state: State, moment: Moment) -> State:
+    """End the mute."""
+    if not state.muted_by:
+        return state
+    return msgspec.structs.replace(
+        state, muted_by="", mute_ended_running_s=moment.running_s, mute_ended_boot=moment.boot
+    )
+
+
+def without_mute(state: State) -> State:
+    """Return what is on besides a mute: for a replay, which has no microphone to close."""
+    return msgspec.structs.replace(state, muted_by="", mute_ended_boot="")
+
+
 def debug_on(state: State, moment: Moment, for_s: float) -> State:
     """Begin debug capture, or set its end anew."""
     return msgspec.structs.replace(
@@ -113,7 +139,9 @@ def private(state: State, moment: Moment, day: Day) -> Private:
     """Say whether nothing may be stored now, and why."""
     if state.is_guest:
         return "guest"
-    return "quiet" if _is_quiet(moment.now_s, moment, day) else ""
+    if _is_quiet(moment.now_s, moment, day):
+        return "quiet"
+    return "muted" if state.muted_by else ""
 
 
 def private_during(state: State, moment: Moment, day: Day, ages_s: tuple[float, float]) -> Private:
@@ -131,6 +159,8 @@ def private_during(state: State, moment: Moment, day: Day, ages_s: tuple[float, 
     began_s, ended_s = ages_s
     if state.guest_ended_boot == moment.boot and moment.running_s - began_s <= state.guest_ended_running_s:
         return "guest"
+    if state.mute_ended_boot == moment.boot and moment.running_s - began_s <= state.mute_ended_running_s:
+        return "muted"
     age_s = began_s
     while age_s > ended_s:
         if _is_quiet(moment.now_s - age_s, moment, day):

@@ -20,7 +20,7 @@ from fadeout_device.vault.time_sources import boot_id, boottime_s
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fadeout_device.messages import Utterance
+    from fadeout_device.messages import MutedBy, Utterance
     from fadeout_device.policy import Policy
     from fadeout_device.vault.clock import Clock
     from fadeout_device.vault.index import Index
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _KEY = "modes"
-_PRIVATE = {"guest": "guest mode is on", "quiet": "these are quiet hours"}
+_PRIVATE = {"guest": "guest mode is on", "quiet": "these are quiet hours", "muted": "it is muted"}
 
 
 def local_minute(at_s: float) -> int:
@@ -54,7 +54,11 @@ class Privacy:
         policy: Policy,
         clock: Clock,
         around: Around | None = None,
+        *,
+        has_microphone: bool = True,
     ) -> None:
+        """Take what is stored; without a microphone (a replay) there is nothing that a mute could close."""
+        self._has_microphone = has_microphone
         self._index = index
         self._policy = policy
         self._clock = clock
@@ -74,14 +78,56 @@ class Privacy:
         self._become(modes.settled(self._state, self.moment(), self._day), must_be_stored=False)
         return self._state
 
+    @property
+    def is_muted(self) -> bool:
+        """Whether the microphone is muted."""
+        return bool(self._state.muted_by)
+
     def private(self) -> modes.Private:
         """Say whether nothing may be stored now, and why."""
-        return modes.private(self.state, self.moment(), self._day)
+        return modes.private(self._heeded(), self.moment(), self._day)
 
     def private_during(self, utterance: Utterance) -> modes.Private:
         """Say whether this utterance must not be stored, and why."""
         ages_s = utterance.age_s, max(0.0, utterance.age_s - utterance.duration_s)
-        return modes.private_during(self.state, self.moment(), self._day, ages_s)
+        return modes.private_during(self._heeded(), self.moment(), self._day, ages_s)
+
+    def _heeded(self) -> modes.State:
+        return self.state if self._has_microphone else modes.without_mute(self.state)
+
+    # ---- the process after this one, and another owner
+
+    def take_over(self, state: modes.State) -> None:
+        """Go on with what the process before this one knew, whether it could store it or not."""
+        self._become(state, must_be_stored=False)
+
+    def forget(self) -> None:
+        """Switch everything off that another owner has switched on; the index is empty."""
+        self._state = modes.State()
+
+    # ---- the switches
+
+    def mute(self, by: MutedBy) -> None:
+        """Mute the microphone.
+
+        Raises:
+            StorageError: it is muted, and that will not survive a restart of the vault.
+        """
+        try:
+            self._become(modes.mute(self.state, by), must_be_stored=True)
+        except StorageError as err:
+            raise StorageError(f"muted, but not beyond a restart: {err}", err.hint) from err
+
+    def unmute(self) -> None:
+        """End the mute.
+
+        Raises:
+            StorageError: it is over, and comes back with a restart of the vault.
+        """
+        try:
+            self._become(modes.unmute(self.state, self.moment()), must_be_stored=True)
+        except StorageError as err:
+            raise StorageError(f"unmuted, but only until a restart: {err}", err.hint) from err
 
     def debug_left_s(self) -> float | None:
         """Return how much longer debug capture lasts; None: it is off."""
@@ -136,7 +182,7 @@ class Privacy:
             with self._index.transaction():
                 self._index.set_meta(_KEY, msgspec.json.encode(state).decode())
         except StorageError as err:
-            log.warning("a change of guest mode or debug capture is not stored: %s", err)
+            log.warning("a change of guest mode, mute or debug capture is not stored: %s", err)
             if must_be_stored:
                 raise
 
@@ -145,5 +191,5 @@ def _decoded(stored: str) -> modes.State:
     try:
         return msgspec.json.decode(stored, type=modes.State)
     except msgspec.DecodeError:
-        log.warning("what is stored of guest mode cannot be read; it is on")
-        return modes.State(is_guest=True)
+        log.warning("what is stored of guest mode and mute cannot be read; they are on")
+        return modes.State(is_guest=True, muted_by="unknown")

@@ -252,7 +252,7 @@ class ReporterArrow:
         return contract.DeviceState(
             v=contract.VERSION,
             listening=service.ear is not None and service.ear.listening,
-            muted=False,
+            muted=service.privacy.is_muted,
             held=service.held(),
             overdue=overdue,
             sweep=sweep,  # type: ignore[arg-type]  # one of three words, checked again on the way out

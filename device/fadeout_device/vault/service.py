@@ -19,10 +19,10 @@ import msgspec
 
 from fadeout_device import __version__
 from fadeout_device.answers import Happening
-from fadeout_device.errors import WireError
-from fadeout_device.messages import EarState, NotSealed, Ready, Sealed, Utterance, Wake
+from fadeout_device.messages import NotSealed, Sealed, Wake
 from fadeout_device.vault import envelope
 from fadeout_device.vault.alarms import Alarms
+from fadeout_device.vault.ear_line import EarLine
 from fadeout_device.vault.errors import EraseError, SealError
 from fadeout_device.vault.privacy import Privacy
 from fadeout_device.vault.watchers import Watchers
@@ -31,13 +31,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fadeout_device.confine import Confinement
+    from fadeout_device.messages import EarState, MutedBy, Utterance
     from fadeout_device.vault.clock import Clock
+    from fadeout_device.vault.ear_line import TellEar
     from fadeout_device.vault.index import Item
     from fadeout_device.vault.store import Store
 
 log = logging.getLogger(__name__)
 
-EAR_AWAY = EarState(listening=False, source="")
 COALESCE_S = 2.0
 """Erasures on request that come so soon after another wait, and are done together: root stores wear."""
 
@@ -80,7 +81,7 @@ class Service:
         """Set once nothing overdue is left: before that the microphone stays closed (P11)."""
         self.confinement = confinement
         self._sweep_s = sweep_s
-        self._ear: EarState | None = None
+        self._ear_line = EarLine(self.lock)
         self._last_sweep_s: float | None = None
         self._last_sweep = "none yet"
 
@@ -88,33 +89,26 @@ class Service:
 
     def hand_over(self) -> tuple[EarState | None, float | None, str]:
         """Return what it must know: the ear, and when and how the last sweep ended."""
-        return self._ear, self._last_sweep_s, self._last_sweep
+        return self.ear, self._last_sweep_s, self._last_sweep
 
     def take_over(self, ear: EarState | None, last_sweep_s: float | None, last_sweep: str) -> None:
         """Go on with what `hand_over` has returned."""
         with self.lock:
-            self._ear, self._last_sweep_s, self._last_sweep = ear, last_sweep_s, last_sweep
+            self._ear_line.state, self._last_sweep_s, self._last_sweep = ear, last_sweep_s, last_sweep
             if last_sweep == "ok":
                 self.is_ready.set()
 
     # ---- the ear
 
-    def ear_is_here(self) -> Ready:
-        """Greet the ear.
-
-        Raises:
-            WireError: there is one already.
-        """
+    def ear_is_here(self, tell_ear: TellEar, *, is_new: bool) -> None:
+        """Greet the ear, unless the process before this one has; raises as `EarLine.arrive`."""
         with self.lock:
-            if self._ear is not None:
-                raise WireError("a second ear came while the first is here")
-            self._ear = EAR_AWAY
-        return Ready()
+            self._ear_line.arrive(tell_ear, is_new=is_new, is_muted=self.privacy.is_muted)
 
     def ear_is_away(self) -> None:
         """The ear's connection is gone."""
         with self.lock:
-            self._ear = None
+            self._ear_line.leave()
             self.tell("ear_away")
             self.on_change()
 
@@ -124,9 +118,40 @@ class Service:
             if isinstance(message, Wake):
                 self.tell("wake", wake_word=message.wake_word, score=message.score)
                 return
-            self._ear = message
+            self._ear_line.hear(message)
             self.tell("listening" if message.listening else "not_listening", reason=message.source)
             self.on_change()
+
+    def mute(self, by: MutedBy, wait_s: float = 0.0) -> None:
+        """Have the ear close the microphone, and store nothing that it may still send.
+
+        Args:
+            by: over which channel somebody asked.
+            wait_s: how long to wait for the microphone to be closed.
+
+        Raises:
+            StorageError: it is muted, and that will not survive a restart of the vault.
+        """
+        with self.lock:
+            try:
+                self.privacy.mute(by)
+            finally:
+                self._mute_changed()
+            if wait_s:
+                self._ear_line.wait_until_closed(wait_s)
+
+    def unmute(self) -> None:
+        """Let the ear open the microphone again: somebody at the device says so. Raises as `mute`."""
+        with self.lock:
+            try:
+                self.privacy.unmute()
+            finally:
+                self._mute_changed()
+
+    def _mute_changed(self) -> None:
+        self._ear_line.tell_mute(is_muted=self.privacy.is_muted)
+        self.tell_modes()
+        self.on_change()
 
     def seal(self, utterance: Utterance, audio: bytes) -> Sealed | NotSealed:
         """Seal an utterance as the policy says, or drop it."""
@@ -222,7 +247,7 @@ class Service:
     @property
     def ear(self) -> EarState | None:
         """What the ear does; None: it is away."""
-        return self._ear
+        return self._ear_line.state
 
     @property
     def last_sweep_s(self) -> float | None:
@@ -295,6 +320,8 @@ class Service:
         with self.lock:
             left = self.panic()
             self.store.forget_owner(__version__)
+            self.privacy.forget()
+            self._mute_changed()
             self.is_reset = self.wants_renewal = True
             self.on_renewal()
         return left
@@ -328,7 +355,7 @@ class Service:
     # ---- modes
 
     def tell_modes(self) -> None:
-        """Tell what has begun or ended of guest mode, quiet hours and debug capture."""
+        """Tell what has begun or ended of guest mode, mute, quiet hours and debug capture."""
         with self.lock:
             before, self._told_modes = self._told_modes, self._modes()
             for mode, is_on in self._told_modes.items():
@@ -340,6 +367,7 @@ class Service:
         private = self.privacy.private()
         return {
             "guest mode": private == "guest",
+            "mute": self.privacy.is_muted,
             "a quiet time": private == "quiet",
             "debug capture": self.privacy.debug_left_s() is not None,
         }

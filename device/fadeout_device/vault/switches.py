@@ -1,14 +1,17 @@
-"""The switches for guest mode and debug capture, as people at the device press them."""
+"""The switches for guest mode, mute and debug capture, as people at the device press them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from fadeout_device.answers import Modes
+from fadeout_device.answers import Modes, Muting
 
 if TYPE_CHECKING:
     from fadeout_device.questions import DebugCapture, Guest
     from fadeout_device.vault.service import Service
+
+CLOSING_S = 3.0
+"""So long whoever mutes waits for the microphone to be closed: an ear takes a quarter of a second."""
 
 
 def guest(service: Service, command: Guest) -> Modes:
@@ -33,6 +36,28 @@ def debug_capture(service: Service, command: DebugCapture) -> Modes:
         return shown(service)
 
 
+def mute(service: Service) -> Muting:
+    """Mute, and wait a moment until the ear has closed the microphone. Raises as `Service.mute`."""
+    with service.lock:
+        service.mute("control", CLOSING_S)
+        return _muting(service)
+
+
+def unmute(service: Service) -> Muting:
+    """End a mute; raises as `Service.unmute`."""
+    with service.lock:
+        service.unmute()
+        return _muting(service)
+
+
+def _muting(service: Service) -> Muting:
+    ear = service.ear
+    microphone: Literal["open", "closed", "away"] = "away"
+    if ear is not None:
+        microphone = "open" if ear.listening else "closed"
+    return Muting(service.privacy.state.muted_by, microphone)
+
+
 def shown(service: Service) -> Modes:
     """Return what is on."""
     with service.lock:
@@ -44,4 +69,5 @@ def shown(service: Service) -> Modes:
             is_quiet=private == "quiet",
             quiet_hours="" if quiet_hours is None else str(quiet_hours),
             debug_left_s=service.privacy.debug_left_s(),
+            muted_by=state.muted_by,
         )

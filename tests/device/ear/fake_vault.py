@@ -10,13 +10,25 @@ from typing import TYPE_CHECKING, Literal
 
 from fadeout_device import wire
 from fadeout_device.errors import WireError
-from fadeout_device.messages import EarState, FromEar, Kept, NotSealed, Ready, Sealed, Tick, Utterance, Wake
+from fadeout_device.messages import (
+    EarState,
+    FromEar,
+    Kept,
+    Mute,
+    NotSealed,
+    Ready,
+    Sealed,
+    Tick,
+    Unmute,
+    Utterance,
+    Wake,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-Behaviour = Literal["seal", "refuse", "die", "die after sealing", "babble"]
+Behaviour = Literal["seal", "refuse", "die", "die after sealing", "babble", "mute first"]
 
 WAIT_S = 30.0
 RECORDING = "r1"
@@ -31,6 +43,7 @@ class FakeVault:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.says_ready = True
+        self.is_muted = False
         self.behaviours: list[Behaviour] = []
         """What to do with the next utterances; `seal` with all others."""
         self.messages: list[EarState | Wake | Tick | Utterance] = []
@@ -54,6 +67,12 @@ class FakeVault:
                 self._connection.sock.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]  # suppressed
             self._thread.join(0.05)
         self._thread = None
+
+    def mute(self, *, is_muted: bool) -> None:
+        """Mute the ear, or end that."""
+        self.is_muted = is_muted
+        assert self._connection is not None
+        self._connection.send(Mute() if is_muted else Unmute())
 
     def of(self, kind: type) -> list[EarState | Wake | Tick | Utterance]:
         """Return the messages of a kind so far."""
@@ -84,7 +103,7 @@ class FakeVault:
 
     def _talk(self, connection: wire.Connection) -> None:
         if self.says_ready:
-            connection.send(Ready())
+            connection.send(Ready(self.is_muted))
         while (frame := connection.receive()) and not self._stopping.is_set():
             message = frame.message(FromEar)
             with self.news:
@@ -105,6 +124,8 @@ class FakeVault:
             self.sealed.setdefault(utterance.delivery, (utterance, pcm))
             if behaviour == "die after sealing":
                 return False
+            if behaviour == "mute first":
+                self.mute(is_muted=True)
             is_kept = utterance.outcome == "failed"
             kept = (Kept("audio", 1_000_000),) if is_kept else ()
             connection.send(Sealed(utterance.delivery, RECORDING if is_kept else "", kept))

@@ -12,6 +12,7 @@ import pytest
 
 from device.ear.fake_vault import WAIT_S, FakeVault
 from fadeout_device.messages import EarState, Utterance, Wake
+from rig_waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,3 +128,46 @@ def test_without_a_microphone_it_says_so(state: Path) -> None:
     assert lines[0] == "error: no microphone was found"
     assert "fadeout devices" in lines[1]
     assert len(lines) == 2
+
+
+def test_muted_the_sound_server_shows_no_client_and_what_was_being_said_is_dropped(
+    ear: subprocess.Popen[bytes], sound_card: SoundCard, vault: FakeVault, spoken: Spoken
+) -> None:
+    wait_for(lambda: sound_card.recorders() == 1, "the microphone is open")
+    with sound_card.play(spoken.folder / "command_rms.wav") as playing:
+        vault.wait_for(Wake)
+        vault.mute(is_muted=True)
+        told = vault.wait_for(EarState, 2)
+        assert sound_card.recorders() == 0
+        playing.kill()
+    assert isinstance(told[-1], EarState)
+    assert not told[-1].listening
+    with sound_card.play(spoken.folder / "command_rms.wav"):
+        pass
+    assert sound_card.recorders() == 0
+    vault.mute(is_muted=False)
+    vault.wait_for(EarState, 3)
+    assert sound_card.recorders() == 1
+    with sound_card.play(spoken.folder / "command_rms.wav"):
+        vault.wait_for(Utterance)
+    assert len(vault.of(Wake)) == 2, "one was heard while it was muted"
+    assert len(vault.of(Utterance)) == 1, "what was being said when the mute came was sent"
+    assert stop(ear) == (0, b"")
+
+
+def test_an_ear_that_starts_muted_opens_no_microphone(
+    sound_card: SoundCard, state: Path, vault: FakeVault
+) -> None:
+    vault.is_muted = True
+    ear = start(state)
+    (told,) = vault.wait_for(EarState)
+    assert isinstance(told, EarState)
+    assert not told.listening
+    assert sound_card.recorders() == 0
+    vault.stop()
+    vault.start()
+    assert sound_card.recorders() == 0
+    vault.wait_for(EarState, 2)
+    vault.mute(is_muted=False)
+    wait_for(lambda: sound_card.recorders() == 1, "the microphone is open")
+    assert stop(ear) == (0, b"")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -173,3 +174,31 @@ def test_in_replay_an_utterance_neither_ages_nor_is_given_up(state: Path, clock:
 
 def test_a_delivery_shows_no_audio() -> None:
     assert "pcm" not in repr(Delivery(utterance(), PCM, 0.0))
+
+
+def _is_muted(link: VaultLink, *, is_muted: bool) -> bool:
+    return link.is_muted is is_muted
+
+
+def test_it_hears_that_it_is_muted_whenever_the_vault_says_so(link: VaultLink, vault: FakeVault) -> None:
+    poll_until_ready(link)
+    assert not link.is_muted
+    for is_muted in (True, True, False, True):
+        vault.mute(is_muted=is_muted)
+        poll_until(link, partial(_is_muted, link, is_muted=is_muted))
+    vault.stop()
+    poll_until(link, lambda: not link.is_ready)
+    assert link.is_muted, "while nobody says anything else, that stays"
+    vault.is_muted = False
+    vault.start()
+    poll_until_ready(link)
+    assert not link.is_muted
+
+
+def test_a_mute_may_come_before_the_answer_to_an_utterance(link: VaultLink, vault: FakeVault) -> None:
+    poll_until_ready(link)
+    vault.behaviours = ["mute first"]
+    delivery = link.deliver(utterance(), PCM)
+    poll_until_answered(link, delivery)
+    assert isinstance(delivery.answer, Sealed)
+    assert link.is_muted

@@ -75,6 +75,33 @@ def test_switching_guest_mode_on_again_never_makes_it_shorter(
     assert state.guest_until_s == until_s
 
 
+def test_a_mute_stays_until_somebody_ends_it_and_who_was_first_is_named() -> None:
+    state = modes.mute(modes.mute(State(), "mqtt"), "control")
+    assert state.muted_by == "mqtt"
+    for later in (moment(2e9), moment(2e9, proven_s=None, boot="b")):
+        assert modes.private(modes.settled(state, later, NO_HOURS), later, NO_HOURS) == "muted"
+    assert modes.private(modes.unmute(state, moment(2e9)), moment(2e9), NO_HOURS) == ""
+
+
+@pytest.mark.parametrize(
+    ("began_s", "boot", "wanted"),
+    [
+        pytest.param(10.0, "a", "muted", id="begun while it was muted"),
+        pytest.param(4.9, "a", "", id="begun after it"),
+        pytest.param(10.0, "b", "", id="in another life of the machine"),
+    ],
+)
+def test_what_began_while_it_was_muted_is_not_stored(began_s: float, boot: str, wanted: str) -> None:
+    state = modes.unmute(modes.mute(State(), "button"), moment(1e9, running_s=100.0))
+    now = moment(1e9 + 5, running_s=105.0, boot=boot)
+    assert modes.private_during(state, now, NO_HOURS, (began_s, 0.0)) == wanted
+
+
+def test_a_mute_ends_debug_capture() -> None:
+    state = modes.mute(modes.debug_on(State(), moment(1e9), 60.0), "control")
+    assert modes.debug_left_s(modes.settled(state, moment(1e9 + 1), NO_HOURS), moment(1e9 + 1)) is None
+
+
 @pytest.mark.parametrize(
     ("local", "is_quiet"),
     [

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from device.vault.conftest import utterance
-from fadeout_device import messages, questions, wire
+from fadeout_device import answers, messages, questions, wire
 from fadeout_device.cli import vault_client
 from fadeout_device.cli.__main__ import main
 from fadeout_device.confine import Confinement
-from fadeout_device.errors import StorageError, UsageError
+from fadeout_device.errors import StorageError, UsageError, WireError
 from fadeout_device.vault import control_arrow, envelope, switches
 from fadeout_device.vault.desk import Desk
 from fadeout_device.vault.errors import NoSuchRecordingError
@@ -80,7 +80,9 @@ def test_guest_mode_survives_restarts_and_ends_when_its_time_is_over(rig: Rig, a
 def test_what_is_stored_of_the_modes_and_cannot_be_read_means_guest(rig: Rig, around: _Around) -> None:
     with rig.store.index.transaction():
         rig.store.index.set_meta("modes", "{")
-    assert around.serve(rig).privacy.private() == "guest"
+    service = around.serve(rig)
+    assert service.privacy.private() == "guest"
+    assert service.privacy.is_muted
 
 
 def test_guest_mode_that_cannot_be_stored_still_holds(
@@ -95,6 +97,101 @@ def test_guest_mode_that_cannot_be_stored_still_holds(
     with pytest.raises(StorageError):
         switches.guest(service, questions.Guest(is_on=True))
     assert service.privacy.private() == "guest"
+
+
+class _Ear:
+    """The ear's end of the line, on which it hears that it is muted."""
+
+    def __init__(self, service: Service) -> None:
+        self.heard: list[object] = []
+        self._service = service
+        service.ear_is_here(self._hear, is_new=True)
+
+    def _hear(self, message: object) -> None:
+        self.heard.append(message)
+        listens = message == messages.Ready() or isinstance(message, messages.Unmute)
+        threading.Thread(
+            target=lambda: self._service.hear(messages.EarState(listening=listens, source="a microphone"))
+        ).start()
+
+
+def test_muted_the_ear_is_told_and_nothing_that_it_still_sends_is_stored(rig: Rig, around: _Around) -> None:
+    service = around.serve(rig)
+    ear = _Ear(service)
+    assert Desk(service).mute() == answers.Muting("control", "closed")
+    said = utterance()
+    assert service.seal(said, AUDIO) == messages.Sealed(said.delivery, "", ())
+    assert rig.store.index.items() == []
+    assert Desk(service).unmute().muted_by == ""
+    assert ear.heard == [messages.Ready(), messages.Mute(), messages.Unmute()]
+    service.seal(utterance(age_s=1.0, duration_s=1.0), AUDIO)
+    assert service.held() == 0, "it began while it was muted"
+    around.running_s += 10
+    service.seal(utterance(), AUDIO)
+    assert service.held() == 1
+
+
+def test_a_mute_survives_restarts_and_a_new_ear_is_greeted_with_it(rig: Rig, around: _Around) -> None:
+    around.serve(rig).mute("mqtt")
+    rig.restart()
+    around.boot = "b"
+    service = around.serve(rig)
+    ear = _Ear(service)
+    assert ear.heard == [messages.Ready(is_muted=True)]
+    assert Desk(service).status().modes.muted_by == "mqtt"
+
+
+def test_a_mute_that_cannot_be_stored_still_holds_also_in_the_next_process(
+    rig: Rig, around: _Around, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = around.serve(rig)
+    ear = _Ear(service)
+
+    def broken(*_: object) -> None:
+        raise StorageError("no space")
+
+    monkeypatch.setattr(rig.store.index, "set_meta", broken)
+    with pytest.raises(StorageError, match="not beyond a restart"):
+        Desk(service).mute()
+    assert ear.heard[-1] == messages.Mute()
+    known = service.privacy.state
+    monkeypatch.undo()
+    rig.restart()
+    service = around.serve(rig)
+    service.privacy.take_over(known)
+    assert service.privacy.is_muted
+    rig.restart()
+    assert around.serve(rig).privacy.is_muted, "it is stored as soon as it can be"
+
+
+def test_an_ear_that_is_gone_keeps_nobody_from_muting(rig: Rig, around: _Around) -> None:
+    service = around.serve(rig)
+
+    def gone(message: object) -> None:
+        if message != messages.Ready():
+            raise WireError("the other side is gone")
+
+    service.ear_is_here(gone, is_new=True)
+    service.mute("mqtt")
+    assert service.privacy.is_muted
+    service.ear_is_away()
+    assert Desk(service).mute() == answers.Muting("mqtt", "away")
+
+
+def test_another_owner_s_device_is_not_muted(rig: Rig, around: _Around) -> None:
+    service = around.serve(rig)
+    service.mute("button")
+    Desk(service).reset()
+    assert not service.privacy.is_muted
+
+
+def test_a_replay_hears_its_files_whether_a_microphone_is_muted_or_not(rig: Rig, around: _Around) -> None:
+    around.serve(rig).mute("control")
+    rig.restart()
+    service = around.serve(rig)
+    service.privacy = Privacy(rig.store.index, rig.store.policy, rig.clock, has_microphone=False)
+    service.seal(utterance(), AUDIO)
+    assert service.held() == 1
 
 
 def test_in_quiet_hours_nothing_is_stored(rig: Rig, around: _Around) -> None:
@@ -186,7 +283,7 @@ def test_whoever_watches_is_told_when_a_mode_begins_and_ends(rig: Rig, around: _
     "arguments",
     [
         ["guest"], ["guest", "on"], ["guest", "off"], ["guest", "--for", "3h"],
-        ["debug-capture"], ["debug-capture", "off"], ["debug-capture", "on"],
+        ["mute"], ["unmute"], ["debug-capture"], ["debug-capture", "off"], ["debug-capture", "on"],
         ["debug-capture", "on", "--for", "5m"], ["explain", "ab"],
     ],
 )  # fmt: skip

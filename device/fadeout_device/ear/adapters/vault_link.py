@@ -24,7 +24,18 @@ import msgspec
 
 from fadeout_device import wire
 from fadeout_device.errors import UnavailableError, WireError
-from fadeout_device.messages import EarState, NotSealed, Ready, Sealed, Tick, ToEar, Utterance, Wake
+from fadeout_device.messages import (
+    EarState,
+    Mute,
+    NotSealed,
+    Ready,
+    Sealed,
+    Tick,
+    ToEar,
+    Unmute,
+    Utterance,
+    Wake,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,6 +82,8 @@ class VaultLink:
         self._state: EarState | None = None
         self._tick: Tick | None = None
         self._waiting: deque[Delivery] = deque()
+        self.is_muted = False
+        """What the vault said last; while it is away, that stays."""
         self.dropped = 0
         """Utterances given up since the start."""
 
@@ -132,7 +145,7 @@ class VaultLink:
         self._disconnect()
 
     def _connect_or_notice(self) -> None:
-        """Connect when it is time to; or notice that the other side spoke or went."""
+        """Connect when it is time to; or notice that the other side went, or said that it is muted."""
         if self._connection is None:
             now_mono_s = self._clock()
             if now_mono_s < self._retry_mono_s:
@@ -144,9 +157,12 @@ class VaultLink:
         if not select.select([self._connection.sock], [], [], 0)[0]:
             return
         message = self._receive(self._connection)
+        if isinstance(message, Mute | Unmute) and self._is_ready:
+            self.is_muted = isinstance(message, Mute)
+            return
         if not isinstance(message, Ready) or self._is_ready:
             raise WireError("the vault spoke out of turn")
-        self._is_ready = True
+        self._is_ready, self.is_muted = True, message.is_muted
         for known in (self._tick, self._state):
             if known is not None:
                 self._connection.send(known)
@@ -159,7 +175,8 @@ class VaultLink:
             waited_s = self._clock() - delivery.finished_mono_s
             utterance = msgspec.structs.replace(utterance, age_s=utterance.age_s + waited_s)
         self._connection.send(utterance, delivery.pcm)
-        answer = self._receive(self._connection)
+        while isinstance(answer := self._receive(self._connection), Mute | Unmute):
+            self.is_muted = isinstance(answer, Mute)
         if isinstance(answer, Ready) or answer.delivery != utterance.delivery:
             raise WireError("the vault answered something else")
         delivery.answer = answer
