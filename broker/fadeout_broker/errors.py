@@ -45,6 +45,18 @@ class UnavailableError(FadeoutBrokerError):
     exit_code = os.EX_UNAVAILABLE
 
 
+class StoreError(FadeoutBrokerError):
+    """What a subscriber holds cannot be read or written; nothing was changed, and nothing acknowledged."""
+
+    exit_code = os.EX_IOERR
+
+
+class CallbackError(FadeoutBrokerError):
+    """A callback of the subscriber's program raised. If it was `on_forget`, nothing was acknowledged."""
+
+    exit_code = os.EX_SOFTWARE
+
+
 class ArrowError(FadeoutBrokerError):
     """The vault is gone or broke the protocol of the arrow; that connection is closed."""
 

@@ -13,12 +13,25 @@ import errno
 import re
 import socket
 import ssl
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from fadeout_broker.errors import SettingsError
 
-if TYPE_CHECKING:
-    from fadeout_broker.arrow import BrokerSettings
+
+class BrokerSettings(Protocol):
+    """Where a connection goes, and with what: the reporter's settings, or a subscriber's."""
+
+    @property
+    def host(self) -> str: ...  # noqa: D102 - as in arrow.BrokerSettings, here and below
+    @property
+    def port(self) -> int: ...  # noqa: D102
+    @property
+    def username(self) -> str | None: ...  # noqa: D102
+    @property
+    def tls(self) -> bool: ...  # noqa: D102
+    @property
+    def cert_file(self) -> str | None: ...  # noqa: D102
+
 
 _MAX_HOST = 60
 
