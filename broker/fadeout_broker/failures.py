@@ -55,7 +55,7 @@ _REASONS = {
     0x8E: "another client with our client id took the connection over; give each device its own [mqtt] node",
     0x90: "the broker does not allow our topics; allow fadeout/<node>/# in its ACL",
     0x93: "the broker takes fewer messages at once than we sent; its log may say why",
-    0x95: "the broker takes no packets of our size; allow at least 2 kB (Mosquitto: max_packet_size)",
+    0x95: "the broker takes no packets of our size; allow at least 10 kB (Mosquitto: max_packet_size)",
     0x97: "the broker's quota for this client is used up; its log says which",
     0x98: "an administrator of the broker closed the connection; its log says why",
     0x99: "the broker refused the form of a payload; turn off payload checks for fadeout/#",

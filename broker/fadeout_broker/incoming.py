@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from fadeout_broker import arrow, contract
+from fadeout_broker import arrow, contract, discovery
 from fadeout_broker.gate import own_ack_topic, ping_topic
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fadeout_broker.uplink import Arrived
 
 _log = logging.getLogger(__name__)
@@ -65,30 +67,29 @@ class Door:
 
     Args:
         configure: which node, and what is subscribed to.
+        awaits: says whether a payload is one that the reporter sent to itself. Those are always
+            admitted, or a flood would look like a broker that delivers nothing.
     """
 
-    def __init__(self, configure: arrow.Configure) -> None:
+    def __init__(self, configure: arrow.Configure, awaits: Callable[[bytes], bool]) -> None:
         self._node = configure.node
         self._commands = contract.command_filter(configure.node).removesuffix("+")
         self._acks = contract.ack_filter(configure.node).removesuffix("+")
         self._own = (ping_topic(configure.node), own_ack_topic(configure.node))
-        self._birth = birth_topic(configure.settings)
+        self._birth = discovery.birth_topic(configure.settings.discovery_prefix)
         # A person does not press so fast; all subscribers acknowledge one notice at once.
         self._buckets = {"command": Bucket(5, 20), "ack": Bucket(10, 48), "birth": Bucket(0.2, 2)}
         self._lock = threading.Lock()
+        self._awaits = awaits
         self._waiting = 0
         self._complained_at_s = -_COMPLAIN_EVERY_S
         self.dropped = 0
         """Messages that were not taken in: too many, or of no shape."""
-        self.awaited: frozenset[bytes] = frozenset()
-        """Payloads that the reporter sent to itself: always admitted, or a flood would look like a
-        broker that delivers nothing."""
 
     def admits(self, arrived: Arrived, now_s: float) -> bool:
         """Say whether a message may wait for the vault; must be followed by `take` if so."""
         with self._lock:
-            is_own = arrived.topic in self._own and arrived.payload in self.awaited
-            if not is_own:
+            if not self._is_own(arrived):
                 bucket = self._buckets.get(self._kind(arrived))
                 is_welcome = bucket is not None and self._waiting < MAX_WAITING and bucket.admits(now_s)
                 if not is_welcome:
@@ -103,12 +104,15 @@ class Door:
         """Return what an admitted message says; None: of no shape."""
         with self._lock:
             self._waiting -= 1
-            if arrived.topic in self._own and arrived.payload in self.awaited:
+            if self._is_own(arrived):
                 return CameBack(arrived.payload)
             said = self._read(arrived)
             if said is None:
                 self._drop(now_s)
             return said
+
+    def _is_own(self, arrived: Arrived) -> bool:
+        return arrived.topic in self._own and self._awaits(arrived.payload)
 
     def _kind(self, arrived: Arrived) -> str:
         if arrived.is_retained:
@@ -160,8 +164,3 @@ class Door:
         if now_s - self._complained_at_s >= _COMPLAIN_EVERY_S:
             self._complained_at_s = now_s
             _log.warning("messages that were too many or of no shape: dropped=%d", self.dropped)
-
-
-def birth_topic(settings: arrow.BrokerSettings) -> str:
-    """Return where Home Assistant says that it has started."""
-    return f"{settings.discovery_prefix}/status"

@@ -15,27 +15,31 @@ import argparse
 import logging
 import os
 import random
+import secrets
 import selectors
 import signal
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fadeout_broker import arrow, contract
+from fadeout_broker import arrow, contract, discovery, selfping
 from fadeout_broker.adapters.inbox import Inbox
 from fadeout_broker.adapters.mqtt_client import MqttLink, Subscription
 from fadeout_broker.adapters.vault_arrow import UnfitEvent, VaultArrow
 from fadeout_broker.backoff import Backoff
 from fadeout_broker.errors import ArrowError, FadeoutBrokerError
-from fadeout_broker.incoming import Door
+from fadeout_broker.incoming import Born, CameBack, Door
 from fadeout_broker.lifetime import die_with_parent
-from fadeout_broker.outgoing import Outgoing
-from fadeout_broker.uplink import Acknowledged, Arrived, Down, LinkInput, Refused, Uplink
+from fadeout_broker.outgoing import Chance, Outgoing
+from fadeout_broker.uplink import Acknowledged, Arrived, Down, LinkInput, Refused, Up, Uplink
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    NewOutgoing = Callable[[arrow.Configure, Uplink, Callable[[arrow.FromReporter], None]], Outgoing]
 
 _log = logging.getLogger(__name__)
 
@@ -48,9 +52,11 @@ class Reporter:
     Args:
         socket_path: where the vault listens.
         backoff: how long to wait between attempts to reach the broker.
+        new_outgoing: makes what sends, for a configuration.
     """
 
-    def __init__(self, socket_path: Path, backoff: Backoff) -> None:
+    def __init__(self, socket_path: Path, backoff: Backoff, new_outgoing: NewOutgoing) -> None:
+        self._new_outgoing = new_outgoing
         self._socket_path = socket_path
         self._inbox: Inbox[tuple[MqttLink, LinkInput]] = Inbox()
         self._uplink = Uplink(self._new_link, backoff, self._tell_vault)
@@ -70,6 +76,8 @@ class Reporter:
             if self._arrow is None and now_s >= self._arrow_at_s:
                 self._connect_vault(now_s)
             self._uplink.tick(now_s)
+            if self._outgoing is not None:
+                self._outgoing.tick(now_s)
             for key, _events in self._selector.select(self._wait_s(now_s)):
                 if key.fileobj is self._inbox:
                     self._take_inbox()
@@ -90,6 +98,8 @@ class Reporter:
         due_s = [] if self._arrow is not None else [self._arrow_at_s]
         if self._uplink.next_at_s is not None:
             due_s.append(self._uplink.next_at_s)
+        if self._outgoing is not None and self._outgoing.next_at_s is not None:
+            due_s.append(self._outgoing.next_at_s)
         return max(0.0, min(due_s) - now_s) if due_s else None
 
     # ---- the broker's side
@@ -97,7 +107,7 @@ class Reporter:
     def _new_link(self, configure: arrow.Configure) -> MqttLink:
         assert self._outgoing is not None  # noqa: S101 - made with every configuration
         self._outgoing.went_down()
-        door = Door(configure)
+        door = Door(configure, self._outgoing.selfping.awaits)
         self._door = door
 
         def told(link: MqttLink, what: LinkInput) -> None:
@@ -116,6 +126,8 @@ class Reporter:
             if said is None or self._outgoing is None:
                 continue
             match said:
+                case Up(is_deaf):
+                    self._outgoing.came_up(now_s, is_deaf=is_deaf)
                 case Down():
                     self._outgoing.went_down()
                 case Acknowledged(message_id):
@@ -127,9 +139,14 @@ class Reporter:
 
     def _hand_over(self, arrived: Arrived, now_s: float) -> None:
         assert self._door is not None  # noqa: S101 - it came through it
+        assert self._outgoing is not None  # noqa: S101 - made with the door
         match self._door.take(arrived, now_s):
             case arrow.Asked() | arrow.Acknowledged() as said:
                 self._tell_vault(said)
+            case CameBack(payload):
+                self._outgoing.came_back(payload, now_s)
+            case Born():
+                self._outgoing.somebody_was_born(now_s)
 
     # ---- the vault's side
 
@@ -167,11 +184,13 @@ class Reporter:
 
     def _be_configured(self, configure: arrow.Configure) -> None:
         if self._uplink.configuration != configure:
-            self._outgoing = Outgoing(configure, self._uplink, self._tell_vault, {})
+            self._outgoing = self._new_outgoing(configure, self._uplink, self._tell_vault)
         before = self._uplink.state
         self._uplink.configure(configure, _now_s())
         if self._uplink.state is before:
             self._tell_vault(before)  # nothing changed, so nothing was told yet
+            if self._outgoing is not None:
+                self._outgoing.greet_vault()
 
     def _tell_vault(self, say: arrow.FromReporter) -> None:
         if self._arrow is None:
@@ -191,7 +210,7 @@ class Reporter:
 
     def _close_vault(self) -> None:
         if self._outgoing is not None:
-            self._outgoing.lose_vault()
+            self._outgoing.lose_vault(_now_s())
         if self._arrow is not None:
             self._selector.unregister(self._arrow)
             self._arrow.close()
@@ -199,10 +218,19 @@ class Reporter:
 
 
 def _subscriptions(configure: arrow.Configure) -> list[Subscription]:
-    filters = [contract.ack_filter(configure.node)]
-    if configure.settings.commands:
-        filters.append(contract.command_filter(configure.node))
-    return [Subscription(each) for each in filters]
+    settings, node = configure.settings, configure.node
+    found = [Subscription(contract.ack_filter(node))]
+    if settings.commands:
+        found.append(Subscription(contract.command_filter(node)))
+    if settings.discovery:
+        found.append(Subscription(discovery.birth_topic(settings.discovery_prefix), is_needed=False))
+    if settings.mode == "batched":
+        # Where nobody subscribes to cover, the broker's acknowledgement of it is a byte longer than that of
+        # an event: reason 16, "no matching subscribers". So there is always one, who is sent nothing.
+        silent = ("event/+", "erase/notice", "erase/before", "state", "reply/#")
+        prefix = contract.prefix_of(node)
+        found += [Subscription(prefix + end, is_needed=False, no_local=True) for end in silent]
+    return found
 
 
 def _now_s() -> float:
@@ -218,6 +246,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--socket", type=Path, required=True, help="the vault's Unix socket for the reporter")
     parser.add_argument("--backoff-unit-s", type=float, default=1.0, help=argparse.SUPPRESS)
     parser.add_argument("--backoff-cap-s", type=float, default=60.0, help=argparse.SUPPRESS)
+    parser.add_argument("--ping-wait-s", type=float, default=selfping.WAIT_S, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     levels = logging.getLevelNamesMapping()
     logging.basicConfig(
@@ -232,6 +261,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         reporter = Reporter(
             arguments.socket,
             Backoff(jitter, unit_s=arguments.backoff_unit_s, cap_s=arguments.backoff_cap_s),
+            partial(
+                Outgoing,
+                chance=Chance(jitter, lambda: secrets.token_hex(8)),
+                ping_wait_s=arguments.ping_wait_s,
+            ),
         )
         signal.set_wakeup_fd(reporter.wake_fd(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):

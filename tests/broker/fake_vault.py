@@ -103,13 +103,13 @@ class FakeVault:
 class ReporterProcess:
     """`python -m fadeout_broker.reporter`, with short waits between attempts."""
 
-    def __init__(self, socket_path: Path, log: Path) -> None:
+    def __init__(self, socket_path: Path, log: Path, *options: str) -> None:
         self._log = log
         with log.open("ab") as errors:
             self.process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "fadeout_broker.reporter", "--socket", str(socket_path)),
-                    *("--backoff-unit-s", "0.05", "--backoff-cap-s", "0.2"),
+                    *("--backoff-unit-s", "0.05", "--backoff-cap-s", "0.2", *options),
                 ],
                 stderr=errors,
                 env={**os.environ, "FADEOUT_LOG": "DEBUG"},

@@ -16,8 +16,12 @@ ACKS = "fadeout/sp-test/erase/ack/"
 ACK = b'{"v":1,"era":"0123abcd","n":7}'
 
 
+def _awaits_nothing(_payload: bytes) -> bool:
+    return False
+
+
 def _take(arrived: Arrived) -> object:
-    door = Door(HOME)
+    door = Door(HOME, _awaits_nothing)
     return door.take(arrived, 0.0) if door.admits(arrived, 0.0) else "dropped"
 
 
@@ -88,7 +92,7 @@ def test_whatever_is_said_fits_the_arrow(
 
 
 def test_a_flood_of_commands_is_cut_down_and_keeps_nothing_else_out() -> None:
-    door = Door(HOME)
+    door = Door(HOME, _awaits_nothing)
     admitted = 0
     for number in range(100_000):
         arrived = Arrived(CMD + "erase", b"x")
@@ -101,7 +105,7 @@ def test_a_flood_of_commands_is_cut_down_and_keeps_nothing_else_out() -> None:
 
 
 def test_what_waits_is_bounded() -> None:
-    door = Door(HOME)
+    door = Door(HOME, _awaits_nothing)
     waiting = [Arrived(CMD + "mute", b"") for _ in range(1000)]
     waiting += [Arrived(ACKS + "ha", ACK) for _ in range(1000)]
     assert sum(door.admits(each, at * 1000.0) for at, each in enumerate(waiting)) == MAX_WAITING
@@ -110,8 +114,7 @@ def test_what_waits_is_bounded() -> None:
 
 
 def test_what_we_ask_ourselves_comes_back_through_any_flood() -> None:
-    door = Door(HOME)
-    door.awaited = frozenset({b"ours"})
+    door = Door(HOME, lambda payload: payload == b"ours")
     while door.admits(Arrived(CMD + "mute", b""), 0.0):
         pass
     ours = Arrived(CMD + "ping", b"ours")
@@ -121,7 +124,7 @@ def test_what_we_ask_ourselves_comes_back_through_any_flood() -> None:
 
 
 def test_dropping_is_logged_once_a_minute_without_content(caplog: pytest.LogCaptureFixture) -> None:
-    door = Door(HOME)
+    door = Door(HOME, _awaits_nothing)
     for second in range(120):
         door.admits(Arrived("canary", b"canary"), float(second))
     assert [record.getMessage() for record in caplog.records] == [

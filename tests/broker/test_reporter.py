@@ -179,8 +179,8 @@ def test_an_event_that_the_broker_refuses_is_not_published(vault: FakeVault, tmp
         vault.configure(BrokerSettings(host=strict.host, port=strict.port))
         vault.expect_link(connected=True)
         vault.send(Publish(5, _action(5), 600))
-        said = vault.said.get(timeout=WAIT_S)
-        assert isinstance(said, arrow.BrokerLink)
+        while not isinstance(said := vault.next(), arrow.BrokerLink):
+            assert isinstance(said, arrow.Incoming)  # it may not ask itself, either
         assert not said.connected
         assert "not authorised to publish fadeout/sp-test/#" in said.detail
         vault.expect_link(connected=True)
@@ -237,7 +237,7 @@ def test_a_hostile_line_ends_the_connection_and_nothing_leaves(
             pass
         vault.configure(settings)  # it comes back
         vault.expect_link(connected=True)
-        assert [m.topic for m in house.rest() if m.topic != AVAILABILITY] == []
+        assert [m.topic for m in house.rest() if m.topic.startswith("fadeout/sp-test/event")] == []
     assert complaint in reporter.log
     assert "canary" not in reporter.log
 

@@ -1,0 +1,193 @@
+"""What the reporter says of itself, with the broker, the clock and chance in hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broker.contract_cases import ACTION, BEFORE, INFO, STATE
+from fadeout_broker import arrow, contract, discovery
+from fadeout_broker.backoff import Backoff
+from fadeout_broker.errors import ArrowError
+from fadeout_broker.gate import SLOT_BYTES, Leaving, UnfitError
+from fadeout_broker.outgoing import Chance, Outgoing
+from fadeout_broker.train import SLOTS
+from fadeout_broker.uplink import Up, Uplink
+
+if TYPE_CHECKING:
+    from fadeout_broker.uplink import LastWord
+
+NODE = "sp-1"
+DISCOVERY = "homeassistant/device/sp-1/config"
+
+
+class FakeLink:
+    """Takes what passes the gate."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self.last: LastWord | None = None
+
+    def open(self) -> None:
+        pass
+
+    def publish(self, message: Leaving) -> int:
+        if len(message.payload) > self._house.largest:
+            raise UnfitError("the broker's maximum packet size")
+        self._house.outgoing.gate.check(message)
+        self._house.published.append(message)
+        return len(self._house.published)
+
+    def close(self, last: LastWord) -> None:
+        self.last = last
+
+
+class House:
+    """One connection that is up."""
+
+    def __init__(self, settings: arrow.BrokerSettings | None = None) -> None:
+        self.published: list[Leaving] = []
+        self.said: list[arrow.FromReporter] = []
+        self.largest = 100_000
+        self.link = FakeLink(self)
+        configure = arrow.Configure(settings or arrow.BrokerSettings(), NODE)
+        self.uplink = Uplink(lambda _: self.link, Backoff(lambda: 1.0), self.said.append)
+        chance = Chance(lambda: 0.5, lambda: "0123456789abcdef")
+        self.outgoing = Outgoing(configure, self.uplink, self.said.append, chance)
+        self.uplink.configure(configure, 0.0)
+        self.uplink.tick(0.0)
+        self.uplink.handle(self.link, Up(), 0.0)
+        self.outgoing.came_up(0.0, is_deaf=False)
+        self.outgoing.tick(0.0)
+        self.said.clear()
+
+    def topics(self) -> list[str]:
+        return [message.topic.removeprefix("fadeout/sp-1/") for message in self.published]
+
+    def acknowledge(self) -> None:
+        for number in range(len(self.published)):
+            self.outgoing.acknowledged(number + 1)
+
+
+def test_the_discovery_is_said_with_the_first_info_and_again_after_a_birth_before_all_else() -> None:
+    house = House()
+    house.published.clear()
+    payloads: tuple[contract.Outgoing, ...] = (INFO, STATE, BEFORE, INFO)
+    for seq, payload in enumerate(payloads):
+        house.outgoing.publish(arrow.Publish(seq, payload), 1.0)
+    assert house.topics() == ["info", DISCOVERY, "state", "erase/before", "info"]
+    assert discovery.decode(house.published[1].payload).node == NODE
+    house.published.clear()
+    house.outgoing.somebody_was_born(10.0)
+    house.outgoing.tick(12.4)
+    assert house.topics() == []
+    house.outgoing.tick(12.5)
+    assert house.topics() == [DISCOVERY, "info", "state", "erase/before"]
+    house.acknowledge()
+    assert [said for said in house.said if isinstance(said, arrow.Published)] == []
+
+
+def test_without_discovery_none_is_said() -> None:
+    house = House(arrow.BrokerSettings(discovery=False))
+    house.outgoing.publish(arrow.Publish(1, INFO), 1.0)
+    assert DISCOVERY not in house.topics()
+
+
+def test_a_refused_discovery_ends_nothing() -> None:
+    house = House()
+    house.outgoing.publish(arrow.Publish(1, INFO), 1.0)
+    house.outgoing.refused(house.topics().index(DISCOVERY) + 1, "not authorised", 1.0)
+    assert house.link.last is None
+    house.outgoing.refused(house.topics().index("info") + 1, "not authorised", 1.0)
+    assert house.link.last == "offline"
+
+
+def test_incoming_is_told_once_and_again_to_a_new_vault() -> None:
+    house = House()
+    for question in house.published[:2]:
+        house.outgoing.came_back(question.payload, 1.0)
+    assert house.said == [arrow.Incoming(works=True)]
+    house.outgoing.greet_vault()
+    assert house.said == [arrow.Incoming(works=True)] * 2
+
+
+def test_a_refused_question_ends_no_connection() -> None:
+    house = House()
+    for number in (1, 2):
+        house.outgoing.refused(number, "not authorised", 1.0)
+    assert house.link.last is None
+    (told,) = house.said
+    assert isinstance(told, arrow.Incoming)
+    assert not told.works
+
+
+def test_what_the_broker_finds_too_large_is_dropped_and_not_tried_for_ever() -> None:
+    house = House()
+    house.largest = 1000
+    house.outgoing.publish(arrow.Publish(1, INFO), 1.0)
+    house.outgoing.publish(arrow.Publish(2, STATE), 1.0)
+    house.acknowledge()
+    assert house.said == [arrow.Dropped(1, "the broker's maximum packet size"), arrow.Published(2)]
+    assert house.link.last is None
+
+
+def test_batched_nothing_leaves_before_its_train_and_the_vault_must_wait_all_the_same() -> None:
+    house = House(arrow.BrokerSettings(mode="batched"))
+    asked = len(house.published)
+    for seq in range(arrow.MAX_IN_FLIGHT):
+        house.outgoing.publish(arrow.Publish(seq, ACTION, ACTION.ttl), 0.5)
+    assert len(house.published) == asked
+    with pytest.raises(ArrowError):
+        house.outgoing.publish(arrow.Publish(99, ACTION, ACTION.ttl), 0.5)
+    house.outgoing.tick(1.0)
+    train = house.published[asked:]
+    assert len(train) == SLOTS
+    assert {message.slot_bytes for message in train} == {SLOT_BYTES}
+    house.acknowledge()
+    assert house.said == [arrow.Published(seq) for seq in range(SLOTS)]
+
+
+def test_batched_a_birth_is_answered_in_the_same_sizes() -> None:
+    house = House(arrow.BrokerSettings(mode="batched"))
+    house.outgoing.publish(arrow.Publish(1, STATE), 0.5)
+    house.outgoing.tick(1.0)
+    house.published.clear()
+    house.outgoing.somebody_was_born(10.0)
+    house.outgoing.tick(15.0)
+    assert [message.slot_bytes for message in house.published] == [SLOT_BYTES]
+
+
+def test_withdrawing_waits_for_the_broker_and_says_no_last_word() -> None:
+    house = House()
+    house.outgoing.publish(arrow.Publish(1, STATE), 1.0)
+    house.published.clear()
+    house.outgoing.withdraw(7, 1.0)
+    assert {message.topic for message in house.published} == {DISCOVERY, *contract.retained_topics(NODE)}
+    assert {message.payload for message in house.published} == {b""}
+    house.outgoing.publish(arrow.Publish(2, STATE), 1.0)
+    house.outgoing.tick(1000.0)
+    assert {message.payload for message in house.published} == {b""}
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_withdrawing_ends_with_the_last_answer(*, refused: bool) -> None:
+    house = House()
+    asked = len(house.published)
+    house.outgoing.withdraw(7, 1.0)
+    for number in range(asked, len(house.published)):
+        assert house.link.last is None
+        if refused:
+            house.outgoing.refused(number + 1, "not authorised", 1.0)
+        else:
+            house.outgoing.acknowledged(number + 1)
+    assert house.link.last == "nothing"
+    assert arrow.Published(7) in house.said
+    assert house.outgoing.next_at_s is None
+
+
+def test_a_vault_that_goes_while_its_topics_are_cleared_gets_a_whole_connection_next() -> None:
+    house = House()
+    house.outgoing.withdraw(7, 1.0)
+    house.outgoing.lose_vault(2.0)
+    assert house.link.last == "offline"
