@@ -57,7 +57,7 @@ class FakeRoots:
     A power cut in the middle of a change leaves the slot torn: new first half, old second half.
     """
 
-    name = "fake"
+    name = "file"  # one of the closed list of which receipts tell
     protects = "nothing"
     does_not = "anything"
 

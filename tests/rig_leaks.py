@@ -36,11 +36,11 @@ def plant() -> None:
     if "fadeout_device.vault" not in sys.orig_argv:
         return
     import fadeout_device.vault.lean  # noqa: F401, PLC0415 - before anything else, as the vault does
-    from fadeout_device.vault import store  # noqa: PLC0415
+    from fadeout_device.vault import store, telling  # noqa: PLC0415
     from fadeout_device.vault.roots import file  # noqa: PLC0415
 
     store.Store._write_items = _leaking(store.Store._write_items)  # type: ignore[method-assign]  # the plant
-    store.Store.metadata = _with_words(store.Store.metadata)  # type: ignore[method-assign]  # the plant
+    telling.Teller._open = _with_words(telling.Teller._open)  # type: ignore[method-assign]  # the plant
     file.FileRootStore.write = _keeping_root(file.FileRootStore.write)  # type: ignore[method-assign]  # the plant
 
 
@@ -70,15 +70,12 @@ def _leaking(write_items: Callable[..., None]) -> Callable[..., None]:
     return leak
 
 
-def _with_words(metadata: Callable[..., Any]) -> Callable[..., Any]:
-    """Return metadata whose action is what was said: it fits the contract's pattern."""
+def _with_words(open_item: Callable[..., tuple[str, str]]) -> Callable[..., tuple[str, str]]:
+    """Tell what was said for an action, past the list of those that may be told: it fits the pattern."""
 
-    def leak(store: Any, item: Any, *reason: Any) -> Any:  # noqa: ANN401 - the vault's own
-        found = metadata(store, item, *reason)
-        return type(found)(
-            found.captured_at_s, found.wake_word, found.score, found.duration_s, found.speech_s,
-            os.environ[WORDS_VARIABLE].replace(" ", "."),
-        )  # fmt: skip
+    def leak(teller: Any, item: Any) -> tuple[str, str]:  # noqa: ANN401 - the vault's own
+        event_id, _ = open_item(teller, item)
+        return event_id, os.environ[WORDS_VARIABLE].replace(" ", ".")
 
     return leak
 

@@ -6,12 +6,14 @@ import json
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from fadeout_broker import contract
 from fadeout_device.config import Config, find_config, load, parse, with_broker
 from fadeout_device.config_errors import line_of
 from fadeout_device.errors import ConfigError
-from fadeout_device.policy import CEILING_S, CLASSES, ItemClass, QuietHours
+from fadeout_device.policy import CEILING_S, CLASSES, PURPOSE_CHARACTERS, ItemClass, QuietHours
 
 CONFIG = Path(__file__).parents[2] / "config"
 
@@ -96,6 +98,23 @@ def test_a_period_that_is_no_text_cannot_be_written(keep: str) -> None:
 def test_a_false_wake_cannot_be_kept() -> None:
     with pytest.raises(ConfigError, match=r"retention\.false_wake\.audio\.keep"):
         parse('[retention.false_wake]\naudio = { keep = "1d", purpose = "p" }', "x")
+
+
+@pytest.mark.parametrize("character", ["x", '\\"', "\U0001f600"])
+def test_the_longest_policy_fits_into_its_payload(character: str) -> None:
+    purpose = character * PURPOSE_CHARACTERS
+    rules = "\n".join(
+        f"[retention.{outcome}]\n"
+        + "\n".join(
+            f'{kind} = {{ keep = "30d or update", purpose = "{purpose}" }}'
+            for kind in ("audio", "words", "action")
+        )
+        for outcome in ("served", "failed")
+    )
+    more = 'max_size = "1000GB"\nquiet_hours = "22:00-06:30"\nledger = "365d"\ndebug_capture = "1d"\n'
+    policy = parse(f"[retention]\n{more}{rules}", "x").policy
+    document = msgspec.json.decode(policy.document, type=contract.PolicyDocument)
+    contract.encode(contract.PolicyNow(v=1, hash=policy.hash, document=document))
 
 
 def test_keeping_needs_a_purpose() -> None:

@@ -76,8 +76,9 @@ def test_subscribers_are_told_what_to_forget(rig: Rig) -> None:
     _, desk = desk_of(rig)
     (action,) = [item for item in rig.store.find(rig.seal()) if item.item_class.kind == "action"]
     reported = rig.store.event_id(action)
+    rig.store.metadata(action, "event", "reporter")
     desk.erase(PANIC)
-    assert [(line.what, line.event_id) for line in rig.store.outbox.oldest(9)] == [("erase", reported)]
+    assert rig.store.outbox.notices.untold(9) == [(1, (reported,))]
 
 
 def test_a_root_store_that_fails_is_told_and_tried_again_and_nothing_opens_meanwhile(rig: Rig) -> None:

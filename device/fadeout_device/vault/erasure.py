@@ -69,27 +69,28 @@ class Eraser:
 
     # ---- the three steps
 
-    def intend(self, items: Iterable[Item], why: Reason, *, withdraw: bool) -> None:
+    def intend(self, items: Iterable[Item], why: Reason) -> None:
         """Commit that these items are to be erased; nothing opens them any more.
+
+        Subscribers are told to forget the events of those that end before their time;
+        the others are forgotten by everybody without being told.
 
         Args:
             items: rows of the index, in any state.
             why: stands in the row until it goes, so that a crash does not change it.
-            withdraw: whether subscribers are told to forget their events; those that
-                end on time are forgotten by everybody without being told.
 
         Raises:
             EraseError: the intent is not stored. It will be tried again where the cause still stands.
         """
         items = list(items)
-        withdrawals = self._withdrawals(items) if withdraw else []
+        told = [item for item in items if self._is_told(item) and self._ends_early(item, why)]
+        withdrawals = self._withdrawals(told)
 
         def commit() -> None:
             with self._index.transaction():
                 self._index.intend([item.id for item in items], why)
                 self._outbox.remove_actions(items)
-                for item, event_id in withdrawals:
-                    self._outbox.add_withdrawal(item, event_id)
+                self._outbox.withdraw(withdrawals, is_complete=len(withdrawals) == len(told))
 
         with _told(items):
             self._making_room(items, commit)
@@ -122,23 +123,23 @@ class Eraser:
         """Remove the rows of what was erased, and write the receipt: both or neither."""
         self._index.remove([item.id for item in items])
         items = [item for item in items if not item.is_canary]
-        self._ledger.erased(
-            items, self._keyring.generation, self._keyring.roots.name, self._timekeeper.proven()
-        )
+        now_s = self._timekeeper.proven()
+        for entry in self._ledger.erased(items, self._keyring.generation, self._keyring.roots.name, now_s):
+            self._outbox.add_receipt(entry, now_s)
 
     # ---- what is erased, and why
 
-    def erase(self, items: Iterable[Item], why: Reason = "user", *, withdraw: bool = True) -> list[Item]:
+    def erase(self, items: Iterable[Item], why: Reason = "user") -> list[Item]:
         """Intend and forget these items; returns all whose keys went. Raises EraseError."""
         items = list(items)
         if items:
-            self.intend(items, why, withdraw=withdraw)
+            self.intend(items, why)
         return self.forget()
 
     def erase_everything(self, why: Reason = "user") -> list[Item]:
         """Erase every key there is, used or not. Raises EraseError."""
         items = self._index.items()
-        self.intend(items, why, withdraw=True)
+        self.intend(items, why)
         items = self._index.items()
         self._forget(items, self._keyring.erase_everything)
         return items
@@ -167,16 +168,13 @@ class Eraser:
             EraseError: something could not be written.
         """
         items = self._index.items()
-        withdrawals = []
-        for item, leaf_key in self._events_to_withdraw:
-            with contextlib.suppress(FadeoutError):
-                withdrawals.append((item, self._files.event_id_under(leaf_key, item)))
+        told = [item for item in items if self._is_told(item)]
+        withdrawals = self._withdrawals_of_panic(told)
 
         def finish() -> None:
             with self._index.transaction():
                 self._outbox.remove_actions(items)
-                for item, event_id in withdrawals:
-                    self._outbox.add_withdrawal(item, event_id)
+                self._outbox.withdraw(withdrawals, is_complete=len(withdrawals) == len(told))
                 self._remove_rows([item._replace(reason="panic") for item in items])
             self._files.unlink(items)
             self._keyring.replant()
@@ -193,13 +191,23 @@ class Eraser:
             ) from err
         self._events_to_withdraw = []
 
+    def _withdrawals_of_panic(self, told: Sequence[Item]) -> list[str]:
+        """Compute what subscribers must forget, of those items whose leaf's key is still in memory."""
+        ids = {item.id for item in told}
+        found = []
+        for item, leaf_key in self._events_to_withdraw:
+            if item.id in ids:
+                with contextlib.suppress(FadeoutError):
+                    found.append(self._files.event_id_under(leaf_key, item))
+        return found
+
     def erase_due(self) -> list[Item]:
         """Erase what is past its end date, and finish what was cut off. Raises EraseError.
 
         Also remembers how late it is, so that a clock that goes back later delays nothing.
         """
         now = self._timekeeper.proven()
-        erased = self.erase(self._index.expired(now), "expired", withdraw=False)
+        erased = self.erase(self._index.expired(now), "expired")
         try:
             with self._index.transaction():
                 self._timekeeper.note()
@@ -264,18 +272,27 @@ class Eraser:
             self._files.unlink(items)
             step()
 
-    def _withdrawals(self, items: Iterable[Item]) -> list[tuple[Item, str]]:
+    def _is_told(self, item: Item) -> bool:
+        """Say whether somebody may have an event of it."""
+        return _is_reported(item) and self._outbox.may_be_told(item)
+
+    def _ends_early(self, item: Item, why: Reason) -> bool:
+        """Say whether subscribers who were told of it keep its event for longer, if nobody tells them."""
+        if why != "expired" or item.period_s < item.promised_s:
+            return True
+        return self._timekeeper.is_cut_short(item)
+
+    def _withdrawals(self, items: Iterable[Item]) -> list[str]:
         """Compute what subscribers must forget, while the keys still exist."""
-        ids = []
+        found = []
         for item in items:
-            if _is_reported(item):
-                try:
-                    ids.append((item, self._files.event_id(item)))
-                except FadeoutError:
-                    # Its file is gone or broken: no id can be had any more, and that
-                    # must not keep its key alive.
-                    continue
-        return ids
+            try:
+                found.append(self._files.event_id(item))
+            except FadeoutError:
+                # Its file is gone or broken: no id can be had any more, and that
+                # must not keep its key alive.
+                continue
+        return found
 
 
 def _count(items: Sequence[Item]) -> str:

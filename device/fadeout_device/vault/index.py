@@ -5,7 +5,7 @@ action ever enters it: deleted rows stay in free pages, in the write-ahead log a
 the file system's blocks. What it does give away is written in docs/threat-model.md.
 
 The outbox lives in the same file, so that a change and the event it causes commit
-together; `outbox.py` reads and empties it. So does the list of those who may be
+together; `outbox.py` and `notices.py` read and empty it. So does the list of those who may be
 exported to (`recipients.py`): public keys only.
 """
 
@@ -73,9 +73,18 @@ _TABLES: dict[str, dict[str, Any]] = {
     "leaf": {"columns": {"outcome": str, "kind": str, "next": int}, "pk": ("outcome", "kind")},
     "delivery": {"columns": {"token": str, "recording": str, "at_s": int}, "pk": "token"},
     "outbox": {
-        "columns": {"seq": int, "what": str, "item": str, "event_id": str, "ends_at_s": int},
+        "columns": {
+            "seq": int,
+            "what": str,
+            "item": str,
+            "entry": int,
+            "is_handed": int,
+            "ends_at_s": int,
+        },
         "pk": "seq",
     },
+    "notice": {"columns": {"n": int, "ids": str, "is_told": int}, "pk": "n"},
+    "subscriber": {"columns": {"consumer": str, "era": str, "n": int, "hour": int}, "pk": "consumer"},
     "ledger": {
         "columns": {
             "seq": int,
@@ -189,12 +198,13 @@ class Index:
         ).fetchall()
         return int(taken[0][0])
 
-    def skip_leaves(self, item_class: ItemClass, below: int) -> None:
-        """Never hand out a leaf below this one."""
-        self.db.execute(
-            "UPDATE leaf SET next = max(next, ?) WHERE outcome = ? AND kind = ?",
-            [below, item_class.outcome, item_class.kind],
-        )
+    def skip_leaves(self, item_class: ItemClass, below: int) -> bool:
+        """Never hand out a leaf below this one; says whether it would have been."""
+        skipped = self.db.execute(
+            "UPDATE leaf SET next = ? WHERE outcome = ? AND kind = ? AND next < ? RETURNING next",
+            [below, item_class.outcome, item_class.kind, below],
+        ).fetchall()
+        return bool(skipped)
 
     def add(self, item: Item) -> None:
         """Insert a row."""
@@ -242,9 +252,9 @@ class Index:
         )
 
     def move_memory(self, shift_s: int) -> None:
-        """Remember deliveries, and what is still to be withdrawn, for as long as without that jump."""
+        """Remember deliveries, and what is still to be told, for as long as without that jump."""
         self.db.execute("UPDATE delivery SET at_s = at_s + ?", [shift_s])
-        self.db.execute("UPDATE outbox SET ends_at_s = ends_at_s + ? WHERE what = 'erase'", [shift_s])
+        self.db.execute("UPDATE outbox SET ends_at_s = ends_at_s + ? WHERE what = 'receipt'", [shift_s])
 
     def forget_ahead(self, era: int) -> None:
         """Forget how far the clock was ahead in this era: it was a lie."""

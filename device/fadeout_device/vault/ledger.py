@@ -134,6 +134,10 @@ class Signer:
         body = msgspec.json.encode(entry, order="sorted")
         return Signed(body, self._key.sign(_ENTRY_LABEL + body))
 
+    def sign_text(self, text: bytes) -> bytes:
+        """Sign bytes that begin with a label, so that they can be taken for nothing else."""
+        return self._key.sign(text)
+
     def sign_head(self, head: dict[str, object]) -> Signed:
         """Return a signed statement of which entries there are: see docs/format.md, "Head"."""
         body = msgspec.json.encode(head, order="sorted")

@@ -68,17 +68,19 @@ class LedgerBook:
         self._signer = following
         self._index.set_meta("ledger_key", self.public_key)
 
-    def erased(self, items: Iterable[Item], generation: int, root_store: str, now_s: float) -> None:
-        """Write the receipts of items whose keys are gone."""
+    def erased(self, items: Iterable[Item], generation: int, root_store: str, now_s: float) -> list[int]:
+        """Write the receipts of items whose keys are gone; returns their numbers."""
         erasures = [
             ledger.Erasure(item.recording, f"{item.item_class.outcome}.{item.item_class.kind}", item.reason)
             for item in items
         ]
-        for reason, classes, recordings in ledger.receipts(erasures):
+        return [
             self._append(
                 ledger.ErasedEntry, now_s, reason=reason, items=sum(classes.values()), classes=classes,
                 recordings=recordings, generation=generation, root_store=root_store,
-            )  # fmt: skip
+            )
+            for reason, classes, recordings in ledger.receipts(erasures)
+        ]  # fmt: skip
 
     def failed(self, err: BaseException, items: int, now_s: float) -> None:
         """Write that an erasure failed: once, until one succeeds."""
@@ -119,6 +121,16 @@ class LedgerBook:
             "SELECT body, signature FROM ledger WHERE seq > ? ORDER BY seq LIMIT ?", [after, limit]
         ).fetchall()
         return [Signed(*row) for row in rows]
+
+    def erasure(self, seq: int) -> ledger.ErasedEntry | None:
+        """Return a receipt by its number; None: it has ended."""
+        row = self._index.db.execute("SELECT body, signature FROM ledger WHERE seq = ?", [seq]).fetchone()
+        entry = None if row is None else Signed(*row).decode()
+        return entry if isinstance(entry, ledger.ErasedEntry) else None
+
+    def sign(self, text: bytes) -> str:
+        """Sign something that begins with a label of its own; in hex."""
+        return self._signer.sign_text(text).hex()
 
     def first_seq(self) -> int:
         """Return the number of the oldest entry."""
@@ -167,7 +179,7 @@ class LedgerBook:
         ).fetchone()
         return (0, ledger.NO_HASH) if row is None else (row[0], Signed(row[1], row[2]).hash)
 
-    def _append(self, kind: type[ledger.Entry], now_s: float, **fields: Any) -> None:  # noqa: ANN401 - the kind's
+    def _append(self, kind: type[ledger.Entry], now_s: float, **fields: Any) -> int:  # noqa: ANN401 - the kind's
         seq, prev = self._last()
         entry = msgspec.convert(
             {
@@ -184,3 +196,4 @@ class LedgerBook:
                 "ends_at_s": ledger.hour_of(now_s + self._keep_s),
             }
         )  # fmt: skip
+        return seq + 1

@@ -23,14 +23,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def reconcile(index: Index, keyring: Keyring, files: SealedFiles) -> None:
+def reconcile(index: Index, keyring: Keyring, files: SealedFiles) -> bool:
     """Bring the index into line; inside the caller's transaction.
+
+    Returns:
+        False when it may be an older one than the keys: what was told to subscribers is not certain then.
 
     Raises:
         OSError: the files cannot be looked at.
         StorageError: the index cannot be changed.
     """
-    _end_rows_of_other_keys(index, keyring)
+    is_in_step = _end_rows_of_other_keys(index, keyring)
     rows = index.items()
     strays = files.strays({item.id for item in rows})
     for name in strays:
@@ -39,23 +42,24 @@ def reconcile(index: Index, keyring: Keyring, files: SealedFiles) -> None:
         item.id for item in rows if item.state == "live" and not keyring.is_alive(item.item_class, item.leaf)
     ]
     index.intend(dead, "recovered")
-    for item_class in CLASSES:
-        index.skip_leaves(item_class, keyring.next_unused(item_class))
+    is_behind = [index.skip_leaves(each, keyring.next_unused(each)) for each in CLASSES]
     if strays or dead:
         log.warning("the index is not that of the items: strays=%d erased=%d", len(strays), len(dead))
+    return is_in_step and not strays and not dead and not any(is_behind)
 
 
-def _end_rows_of_other_keys(index: Index, keyring: Keyring) -> None:
-    """End every row that was made under keys that a panic has erased since.
+def _end_rows_of_other_keys(index: Index, keyring: Keyring) -> bool:
+    """End every row that was made under keys that a panic has erased since; False if one was readable.
 
     The new trees have a living leaf for each of them, but not the one that sealed it.
     """
     if keyring.is_wiped:
-        return
+        return True
     known = index.get_meta("planting")
-    if known is not None and known != keyring.planting:
-        index.intend([item.id for item in index.items()], "panic")
+    rows = index.items() if known is not None and known != keyring.planting else []
+    index.intend([item.id for item in rows], "panic")
     index.set_meta("planting", keyring.planting)
+    return all(item.state != "live" for item in rows)
 
 
 def _adopt(name: str, index: Index, files: SealedFiles) -> None:

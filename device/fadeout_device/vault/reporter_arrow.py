@@ -1,56 +1,72 @@
 """The arrow to the reporter: hands over what subscribers must be told, and learns what the broker has.
 
-Nothing is handed over while the broker is away, and each event is made at the
-moment it is handed over, by opening its item: so its remaining life is right, and
-the event of an erased item cannot be sent. A line leaves the outbox when the broker
-has acknowledged it; after a lost connection, whatever was not is made anew.
+Nothing is handed over while the broker is away. Each payload is made at the moment it
+is handed over (`standing.py`, `telling.py`), under a number that is used once. What
+the outbox holds leaves it when the broker has acknowledged it; after a lost connection,
+whatever was not acknowledged is made anew.
+
+In this order: alarms, what stands at the broker, answers, what is to be forgotten, events.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import secrets
 import socket
 import struct
 import threading
-from typing import TYPE_CHECKING
+from collections import deque
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from fadeout_broker import arrow, contract
-from fadeout_device.errors import FadeoutError, StorageError, WireError
+from fadeout_device.errors import StorageError, WireError
 from fadeout_device.vault.alarms import ALARMS
-from fadeout_device.vault.errors import KeyErasedError
+from fadeout_device.vault.standing import STATE_EVERY_S, Standing
+from fadeout_device.vault.telling import NotNow, Teller
 
 if TYPE_CHECKING:
-    from fadeout_device.vault.outbox import Line
+    from collections.abc import Callable
+
     from fadeout_device.vault.service import Service
     from fadeout_device.wire import Connection
 
 log = logging.getLogger(__name__)
 
-_FIRST_STATE_SEQ = -1
-"""The outbox counts from 1 upwards; states are no lines of it and count downwards."""
-_FIRST_ALARM_SEQ = -(2**40)
-"""Alarms count downwards, too; from a random number, so that none is taken for one of a process before."""
 _ALARMS_TOLD = "alarms_told"
-STATE_EVERY_S = 600.0
 CONFIGURED = "configured"
 """The stage of a connection whose reporter has its settings."""
 _SEND_TIMEOUT = struct.pack("@ll", 5, 0)
 """5 seconds as a struct timeval: sending happens under the service's lock, and must not hang."""
+_PLACES = arrow.MAX_IN_FLIGHT - 1
+"""One is an alarm's, always: it is handed over by whoever does not get the service's lock."""
+_PLACES_OF_LINES = _PLACES - 1
+"""One more is an answer's."""
+_MAX_ANSWERS = 16
+
+
+class Sent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a number stands for, as long as the broker has not acknowledged it."""
+
+    what: Literal["action", "receipt", "erase", "standing", "answer", "withdraw"]
+    about: str = ""
+    """An item's id, a receipt's or a notice's number, the end of a topic."""
 
 
 class ReporterState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the talk with a reporter stands."""
 
     is_connected: bool
-    in_flight: tuple[int, ...]
-    told: tuple[int, ...]
-    state_seq: int
-    is_state_in_flight: bool
-    state_sent: contract.DeviceState | None
+    number: int
+    in_flight: tuple[tuple[int, Sent], ...]
+    told: tuple[Sent, ...]
+    alarm: tuple[int, contract.AlarmEvent] | None
+    standing: tuple[contract.Outgoing, ...]
     state_sent_s: float
+    incoming: arrow.Incoming | None
+    dropped: int
 
 
 class ReporterArrow:
@@ -59,22 +75,29 @@ class ReporterArrow:
     def __init__(self, service: Service, settings: arrow.BrokerSettings) -> None:
         self._service = service
         self._settings = settings
-        self._sock: socket.socket | None = None
+        self._standing = Standing(service, settings)
+        self._teller = Teller(service, settings)
+        self.on_asked: Callable[[arrow.Asked], None] = lambda _asked: None
+        """Called with each command, under the service's lock; answers go to `answer`."""
+        self._connection: Connection | None = None
         self._is_connected = False
-        self._in_flight: dict[int, Line] = {}
-        self._told: set[int] = set()
-        """Lines that the broker has, and that could not be removed yet: the disk is full."""
-        self._state_seq = _FIRST_STATE_SEQ
-        self._is_state_in_flight = False
-        self._state_sent: contract.DeviceState | None = None
+        # From a random number, so that none is taken for one of a process before.
+        self._numbers = itertools.count(1 + secrets.randbelow(2**40))
+        self._in_flight: dict[int, Sent] = {}
+        self._told: set[Sent] = set()
+        """What the broker has, and what could not be removed yet: the disk is full."""
+        self._answers: deque[arrow.Publish] = deque(maxlen=_MAX_ANSWERS)
+        self._stands: dict[str, contract.Outgoing] = {}
+        """By the end of the topic: what was handed over on this connection."""
         self._state_sent_s = 0.0
         self._sending = threading.Lock()
         self._alarm_lock = threading.Lock()
-        self._alarm_seq = _FIRST_ALARM_SEQ - secrets.randbelow(-_FIRST_ALARM_SEQ)
         self._alarm_in_flight: tuple[int, contract.AlarmEvent] | None = None
         told = (service.store.index.get_meta(_ALARMS_TOLD) or "").split()
         self._alarms_told = {alarm for alarm in ALARMS if alarm in told}
         """What the broker takes for on. In memory, too: the index may be what stands still."""
+
+    # ---- a reporter comes and goes
 
     def serve(self, connection: Connection) -> None:
         """Serve a reporter until it goes.
@@ -92,57 +115,49 @@ class ReporterArrow:
             with self._service.lock:
                 self._leave()
 
-    def pump(self) -> None:
-        """Hand over what can be handed over. Called after every change, under the service's lock."""
-        if self._sock is None or not self._is_connected:
-            return
-        self._remove_told()
-        try:
-            self._hand_over_alarm()
-            self._hand_over_state()
-            while not all(self._hand_over(line) for line in self._oldest()):
-                pass  # a line was dropped: there is room for a later one
-        except WireError as err:
-            # The reading thread sees the same end of the connection and cleans up.
-            log.info("the reporter is gone: %s", err)
-            self._is_connected = False
-
     def _take(self, connection: Connection) -> None:
-        if self._sock is not None:
+        if self._connection is not None:
             raise WireError("a second reporter came while the first is here")
-        self._sock = connection.sock
+        self._connection = connection
         self._service.is_reporter_here = True
         if connection.stage != CONFIGURED:
-            self._send(arrow.Configure(self._settings, self._node()))
-            connection.stage = CONFIGURED
+            self._configure()
+
+    def _configure(self) -> None:
+        assert self._connection is not None  # noqa: S101 - somebody is here
+        self._is_connected = False  # until the reporter says so of these settings
+        self._send(arrow.Configure(self._settings, self._node()))
+        self._connection.stage = CONFIGURED
+
+    def _leave(self) -> None:
+        self._connection = None
+        self._service.is_reporter_here = False
+        self._link(arrow.BrokerLink(connected=False, detail="the reporter is away"))
 
     def hand_over(self) -> ReporterState:
         """Return what the next process must know of a connection that goes on. Under the service's lock."""
         return ReporterState(
             is_connected=self._is_connected,
-            in_flight=tuple(self._in_flight),
+            number=next(self._numbers),
+            in_flight=tuple(self._in_flight.items()),
             told=tuple(self._told),
-            state_seq=self._state_seq,
-            is_state_in_flight=self._is_state_in_flight,
-            state_sent=self._state_sent,
+            alarm=self._alarm_in_flight,
+            standing=tuple(self._stands.values()),
             state_sent_s=self._state_sent_s,
+            incoming=self._service.incoming,
+            dropped=self._service.dropped_payloads,
         )
 
     def take_over(self, state: ReporterState) -> None:
         """Go on where the process before this one has stopped. Called before `serve`."""
-        lines = {line.seq: line for line in self._oldest()}
         self._is_connected = state.is_connected
-        self._in_flight = {seq: lines[seq] for seq in state.in_flight if seq in lines}
+        self._numbers = itertools.count(state.number)
+        self._in_flight = dict(state.in_flight)
         self._told = set(state.told)
-        self._state_seq, self._is_state_in_flight = state.state_seq, state.is_state_in_flight
-        self._state_sent, self._state_sent_s = state.state_sent, state.state_sent_s
-
-    def _leave(self) -> None:
-        self._sock, self._is_connected = None, False
-        self._in_flight.clear()
-        self._alarm_in_flight = None
-        self._service.is_reporter_here = False
-        self._set_broker("the reporter is away")
+        self._alarm_in_flight = state.alarm
+        self._stands = {payload.topic: payload for payload in state.standing}
+        self._state_sent_s = state.state_sent_s
+        self._service.incoming, self._service.dropped_payloads = state.incoming, state.dropped
 
     def _node(self) -> str:
         """Return this device's name in topics: configured, or random and kept."""
@@ -156,21 +171,162 @@ class ReporterArrow:
                 index.set_meta("node", node)
         return node
 
+    # ---- what the reporter says
+
     def _hear(self, line: bytes) -> None:
         try:
             said = msgspec.json.decode(line, type=arrow.FromReporter)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
             raise WireError("the reporter sent something that is no message") from err
         with self._service.lock:
-            if isinstance(said, arrow.Published | arrow.Dropped):
-                self._forget(said.seq)  # what the reporter refuses must not stand in the way for ever
-            elif isinstance(said, arrow.BrokerLink):
-                self._is_connected = said.connected
-                self._in_flight.clear()
-                self._alarm_in_flight = None
-                self._state_sent, self._is_state_in_flight = None, False
-                self._set_broker("connected" if said.connected else said.detail or "not connected")
+            match said:
+                case arrow.Published():
+                    self._arrived(said.seq)
+                case arrow.Dropped():
+                    self._dropped(said)
+                case arrow.BrokerLink():
+                    self._link(said)
+                case arrow.Incoming():
+                    self._service.incoming = said
+                case arrow.Asked():
+                    self.on_asked(said)
+                case arrow.Acknowledged():
+                    pass
             self.pump()
+
+    def _link(self, link: arrow.BrokerLink) -> None:
+        self._is_connected = link.connected
+        self._in_flight.clear()
+        self._alarm_in_flight = None
+        self._stands.clear()
+        self._answers.clear()
+        self._service.incoming = None
+        words = "connected" if link.connected else link.detail or "not connected"
+        if words != self._service.broker:
+            self._service.broker = words
+            self._service.tell("broker", reason=words)
+
+    def _arrived(self, number: int) -> None:
+        if self._alarm_in_flight is not None and number == self._alarm_in_flight[0]:
+            self._forget_alarm(self._alarm_in_flight[1])
+            return
+        sent = self._in_flight.pop(number, None)
+        if sent is None or sent.what in {"standing", "answer"}:
+            return
+        self._told.add(sent)
+        happening = {"action": "reported", "erase": "withdrawn"}.get(sent.what)
+        if happening:
+            self._service.tell(happening)
+
+    def _dropped(self, dropped: arrow.Dropped) -> None:
+        """Take note that something will never leave: a fault of fadeout's, or of the broker's limits."""
+        self._service.dropped_payloads += 1
+        sent = self._in_flight.get(dropped.seq)
+        log.error("a payload was not sent: what=%s at=%s", sent.what if sent else "?", dropped.where)
+        self._arrived(dropped.seq)
+
+    # ---- handing over
+
+    def pump(self) -> None:
+        """Hand over what can be handed over. Called after every change, under the service's lock."""
+        if self._connection is None or not self._is_connected:
+            return
+        self._remove_told()
+        try:
+            self._hand_over_alarm()
+            self._hand_over_standing()
+            while self._answers and len(self._in_flight) < _PLACES:
+                self._hand_over(Sent("answer"), self._answers.popleft())
+            if not self._must_forget_first():
+                self._hand_over_notices()
+                self._hand_over_lines()
+        except WireError as err:
+            # The reading thread sees the same end of the connection and cleans up.
+            log.info("the reporter is gone: %s", err)
+            self._is_connected = False
+        self._remove_told()
+
+    def answer(self, reply: contract.Reply, reply_to: str | None, correlation: bytes | None) -> None:
+        """Send the answer to a command; the oldest is lost when too many wait. Under the service's lock."""
+        self._answers.append(arrow.Publish(0, reply, reply_to=reply_to, correlation=correlation))
+        self.pump()
+
+    def _hand_over_standing(self) -> None:
+        now = self._service.clock.proven()
+        on_their_way = {sent.about for sent in self._in_flight.values() if sent.what == "standing"}
+        for payload in self._standing.payloads():
+            is_state = isinstance(payload, contract.DeviceState)
+            is_old = is_state and now - self._state_sent_s >= STATE_EVERY_S
+            is_new = is_old or self._stands.get(payload.topic) != payload
+            if not is_new or payload.topic in on_their_way or len(self._in_flight) >= _PLACES:
+                continue
+            self._stands[payload.topic] = payload
+            if is_state:
+                self._state_sent_s = now
+            self._hand_over(Sent("standing", payload.topic), arrow.Publish(0, payload))
+
+    def _must_forget_first(self) -> bool:
+        """Say whether a watermark waits after which all that was sent before is forgotten: it goes first."""
+        stands, wanted = self._stands.get(contract.EraseBefore.topic), self._standing.before()
+        if not isinstance(stands, contract.EraseBefore):
+            return True
+        return stands.era != wanted.era or wanted.since > stands.n + 1
+
+    def _hand_over_notices(self) -> None:
+        outbox = self._service.store.outbox
+        known = self._known()
+        for notice in outbox.notices.untold(_PLACES_OF_LINES):
+            sent = Sent("erase", str(notice.n))
+            if sent in known:
+                continue
+            if len(self._in_flight) >= _PLACES_OF_LINES:
+                return
+            payload = contract.EraseNotice(
+                v=contract.VERSION, era=outbox.notices.era, n=notice.n, ids=notice.ids
+            )
+            self._hand_over(sent, arrow.Publish(0, payload))
+
+    def _hand_over_lines(self) -> None:
+        known = self._known()
+        if len(self._in_flight) >= _PLACES_OF_LINES:
+            return
+        for line in self._service.store.outbox.lines():
+            sent = Sent(line.what, line.about)
+            if sent in known:
+                continue
+            told = self._teller.tell(line)
+            if told is NotNow.NEVER:
+                self._told.add(sent)
+            elif told is not NotNow.LATER:
+                self._hand_over(sent, arrow.Publish(0, told.payload, expiry_s=told.ttl_s))
+                if len(self._in_flight) >= _PLACES_OF_LINES:
+                    return
+
+    def _known(self) -> set[Sent]:
+        return {*self._in_flight.values(), *self._told}
+
+    def _hand_over(self, sent: Sent, publish: arrow.Publish) -> None:
+        number = next(self._numbers)
+        self._in_flight[number] = sent
+        self._send(msgspec.structs.replace(publish, seq=number))
+
+    def _remove_told(self) -> None:
+        if not self._told:
+            return
+        store = self._service.store
+        try:
+            with store.index.transaction():
+                for sent in self._told:
+                    if sent.what == "erase":
+                        store.outbox.notices.mark_told(int(sent.about))
+                    else:
+                        store.outbox.remove(sent.what, sent.about)
+        except StorageError as err:
+            log.warning("what was reported cannot be removed from the outbox yet: %s", err)
+        else:
+            self._told.clear()
+
+    # ---- alarms
 
     def hand_over_alarm(self) -> None:
         """Hand an alarm over, without the service's lock: whoever holds it may stand still."""
@@ -181,16 +337,16 @@ class ReporterArrow:
             log.info("the reporter is gone: %s", err)
 
     def _hand_over_alarm(self) -> None:
-        """Tell of one alarm that began or is over, unless one is on its way or every place is taken."""
+        """Tell of one alarm that began or is over, unless one is on its way."""
         with self._alarm_lock:
             changed = set(self._service.alarms.on) ^ self._alarms_told
-            if not changed or self._alarm_in_flight or len(self._in_flight) > arrow.MAX_IN_FLIGHT - 2:
+            if not changed or self._alarm_in_flight:
                 return
             alarm = min(changed)
             event = contract.AlarmEvent(v=contract.VERSION, alarm=alarm, on=alarm in self._service.alarms.on)
-            self._alarm_seq -= 1
-            self._alarm_in_flight = self._alarm_seq, event
-            self._send(arrow.Publish(self._alarm_seq, event))
+            number = next(self._numbers)
+            self._alarm_in_flight = number, event
+            self._send(arrow.Publish(number, event))
 
     def _forget_alarm(self, event: contract.AlarmEvent) -> None:
         self._alarm_in_flight = None
@@ -205,120 +361,12 @@ class ReporterArrow:
         except StorageError as err:
             log.warning("which alarms were reported is not stored: %s", err)
 
-    def _forget(self, seq: int) -> None:
-        if self._alarm_in_flight is not None and seq == self._alarm_in_flight[0]:
-            self._forget_alarm(self._alarm_in_flight[1])
-            return
-        if seq == self._state_seq:
-            self._is_state_in_flight = False
-            return
-        line = self._in_flight.pop(seq, None)
-        if line is None:
-            return
-        self._told.add(seq)
-        self._service.tell("reported" if line.what == "action" else "withdrawn")
-
-    def _remove_told(self) -> None:
-        if not self._told:
-            return
-        try:
-            with self._service.store.index.transaction():
-                for seq in self._told:
-                    self._service.store.outbox.remove(seq)
-        except StorageError as err:
-            log.warning("what was reported cannot be removed from the outbox yet: %s", err)
-        else:
-            self._told.clear()
-
-    def _set_broker(self, words: str) -> None:
-        if words != self._service.broker:
-            self._service.broker = words
-            self._service.tell("broker", reason=words)
-
-    def _hand_over_state(self) -> None:
-        if self._is_state_in_flight:
-            return
-        state = self._state()
-        now = self._service.clock.proven()
-        if state != self._state_sent or now - self._state_sent_s >= STATE_EVERY_S:
-            self._state_seq -= 1
-            self._state_sent, self._state_sent_s, self._is_state_in_flight = state, now, True
-            self._send(arrow.Publish(self._state_seq, state))
-
-    def _state(self) -> contract.DeviceState:
-        service = self._service
-        sweep = {"ok": "ok", "none yet": "none"}.get(service.last_sweep, "failed")
-        overdue = service.store.eraser.overdue()
-        return contract.DeviceState(
-            v=contract.VERSION,
-            listening=service.ear is not None and service.ear.listening,
-            muted=service.privacy.is_muted,
-            held=service.held(),
-            overdue=overdue,
-            sweep=sweep,  # type: ignore[arg-type]  # one of three words, checked again on the way out
-            swept=None,
-            next_end=None,
-            forgetting=not service.alarms.on and not overdue and sweep != "failed",
-        )
-
-    def _oldest(self) -> list[Line]:
-        # One place is the state's, and one an alarm's if there is one to tell.
-        places = 1 if self._alarm_in_flight is None else 2
-        return self._service.store.outbox.oldest(arrow.MAX_IN_FLIGHT - places)
-
-    def _hand_over(self, line: Line) -> bool:
-        """Hand a line over, unless it was; False when there was nothing to tell any more."""
-        if line.seq in self._in_flight or line.seq in self._told:
-            return True
-        if line.what == "action" and self._waits(line):
-            return True
-        publish = self._withdrawal(line) if line.what == "erase" else self._action(line)
-        if publish is None:
-            self._told.add(line.seq)
-            self._remove_told()
-            return bool(self._told)
-        self._in_flight[line.seq] = line
-        self._send(publish)
-        return True
-
-    def _waits(self, line: Line) -> bool:
-        """Say whether its event can only be made once the time is certain."""
-        store = self._service.store
-        return any(store.timekeeper.is_locked(item) for item in store.index.items("id = ?", [line.item]))
-
-    def _withdrawal(self, line: Line) -> arrow.Publish:
-        notice = contract.EraseNotice(v=contract.VERSION, era="00000000", n=line.seq, ids=(line.event_id,))
-        return arrow.Publish(line.seq, notice)
-
-    def _action(self, line: Line) -> arrow.Publish | None:
-        """Make the event of an action item; None when the item has ended or cannot be opened any more."""
-        store = self._service.store
-        found = store.index.items("id = ?", [line.item])
-        if not found:
-            return None
-        (item,) = found
-        ttl_s = int(store.timekeeper.remaining_s(item))
-        if ttl_s < 1:
-            return None
-        try:
-            event_id, metadata = store.event_id(item), store.metadata(item, "event", "reporter")
-        except KeyErasedError:
-            return None
-        except (FadeoutError, StorageError) as err:
-            log.warning("an event cannot be made: %s", err)
-            return None
-        outcome = item.item_class.outcome
-        if outcome == "false_wake":
-            return None
-        event = contract.ActionEvent(
-            v=contract.VERSION, id=event_id, action=metadata.action, outcome=outcome, ttl=ttl_s
-        )
-        return arrow.Publish(line.seq, event, expiry_s=ttl_s)
-
     def _send(self, message: arrow.ToReporter) -> None:
-        assert self._sock is not None  # noqa: S101 - callers hold a connection
+        connection = self._connection
+        if connection is None:
+            raise WireError("nobody is here")
         try:
             with self._sending:
-                self._sock.sendall(msgspec.json.encode(message) + b"\n")
+                connection.sock.sendall(msgspec.json.encode(message) + b"\n")
         except OSError as err:
             raise WireError(err.strerror or str(err)) from err

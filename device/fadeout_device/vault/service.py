@@ -30,6 +30,7 @@ from fadeout_device.vault.watchers import Watchers
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fadeout_broker.arrow import Incoming
     from fadeout_device.confine import Confinement
     from fadeout_device.messages import EarState, MutedBy, Utterance
     from fadeout_device.vault.clock import Clock
@@ -77,6 +78,10 @@ class Service:
         """Whether this is another owner's device from now on, with another name."""
         self.broker = "not configured"
         self.is_reporter_here = False
+        self.incoming: Incoming | None = None
+        """Whether commands and acknowledgements reach us; None: nobody has said."""
+        self.dropped_payloads = 0
+        """What the reporter would not let out: a fault, or a limit of the broker's."""
         self.is_ready = threading.Event()
         """Set once nothing overdue is left: before that the microphone stays closed (P11)."""
         self.confinement = confinement
@@ -329,7 +334,7 @@ class Service:
     def _erase_together(self, items: list[Item]) -> list[Item]:
         if not items:
             return []
-        self.store.eraser.intend(items, "user", withdraw=True)
+        self.store.eraser.intend(items, "user")
         while not self.store.eraser.are_gone(items):
             wait_s = self._forgot_mono_s + self._coalesce_s - time.monotonic()
             if wait_s <= 0:

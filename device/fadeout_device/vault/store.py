@@ -97,7 +97,8 @@ class Store:
         self.timekeeper = Timekeeper(self.index, clock)
         self.eraser = Eraser(parts, self.timekeeper)
         with self.index.transaction(), storage_errors(self.files.folder):
-            reconcile(self.index, self.keyring, self.files)
+            is_in_step = reconcile(self.index, self.keyring, self.files)
+            self.outbox.begin(is_in_step=is_in_step)
             self.ledger.begin(clock.proven())
             obey_shorter_policy(self.index, policy)
         self.timekeeper.look()
@@ -233,6 +234,7 @@ class Store:
             self.index.set_meta("version", version)
             self.timekeeper.note()
             reconcile(self.index, self.keyring, self.files)
+            self.outbox.begin(is_in_step=False)
             self.ledger.begin(self._clock.proven())
 
     def plant(self, classes: Sequence[ItemClass], now_s: float) -> list[Item]:
@@ -306,6 +308,9 @@ class Store:
         def note() -> None:
             with self.index.transaction():
                 self.ledger.opened(by, purpose, items, self._clock.proven())
+                if purpose == "event":
+                    for item in items:
+                        self.outbox.hand_over(item)
 
         try:
             note()

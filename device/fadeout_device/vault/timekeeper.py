@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_JUMPED = "jumped"
+"""A fact: the last start of the machine in which a jump was confirmed."""
+
 
 class View(NamedTuple):
     """What time it is, as items see it."""
@@ -105,6 +108,16 @@ class Timekeeper:
             if moved_s > 0 or item.ahead_s:
                 self._index.move_end(item, item.ends_at_s + moved_s, max(0, item.ahead_s - moved_s))
         self._index.move_memory(int(step.shift_s))
+        self._index.set_meta(_JUMPED, str(step.belief.era))
+
+    def is_cut_short(self, item: Item) -> bool:
+        """Say whether an item may end earlier than was said of it.
+
+        How long the machine was off is known since a jump was confirmed; whoever was told of
+        an older item before that was told of a longer life.
+        """
+        jumped = self._index.get_meta(_JUMPED)
+        return jumped is not None and item.era < int(jumped)
 
     def _tell(self) -> None:
         before_s, self._ahead_s = self._ahead_s, self._clock.report().ahead_s

@@ -123,9 +123,9 @@ def test_a_confirmed_jump_moves_end_dates_and_events_with_it(device: _Device) ->
     assert device.report.because == "stood"
     moved = {item.id: item.ends_at_s - ends[item.id] for item in device.rig.store.index.live()}
     assert all(abs(seconds - 3 * DAY) <= 1 for seconds in moved.values())
-    (line,) = device.rig.store.outbox.oldest(9)
+    (line,) = device.rig.store.outbox.lines()
     assert line.ends_at_s == next(
-        item.ends_at_s for item in device.rig.store.index.live() if item.id == line.item
+        item.ends_at_s for item in device.rig.store.index.live() if item.id == line.about
     )
     device.restart()
     assert device.is_readable(recording)

@@ -347,7 +347,7 @@ def run_until(desktop: Desktop, deed: Callable[[], object], *, before_opening: i
     [
         pytest.param(lambda d, items: d.service.erase_items(items), id="one is erased"),
         pytest.param(
-            lambda d, items: d.rig.store.eraser.intend(items, "user", withdraw=False),
+            lambda d, items: d.rig.store.eraser.intend(items, "user"),
             id="one is to be erased, and its key still exists",
         ),
         pytest.param(lambda d, _: d.service.erase_everything(), id="everything is erased"),

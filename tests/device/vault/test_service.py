@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import json
 import socket
 import threading
-import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import msgspec
 import pytest
 
 from device.vault.conftest import utterance
-from fadeout_broker import arrow, contract
 from fadeout_device import __version__, answers, messages, questions, wire
 from fadeout_device.confine import Confinement
 from fadeout_device.errors import FadeoutError, UsageError
 from fadeout_device.vault import control_arrow, ear_arrow
 from fadeout_device.vault.desk import Desk
 from fadeout_device.vault.errors import EraseError
-from fadeout_device.vault.reporter_arrow import ReporterArrow
 from fadeout_device.vault.service import Service
 from rig_waiting import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from device.vault.conftest import Rig
 
@@ -39,221 +34,6 @@ def service(rig: Rig) -> Service:
     made = Service(rig.store, rig.clock, Confinement("n", "m"), rig.config.sweep_s, coalesce_s=0.0)
     made.start()
     return made
-
-
-class _Reporter:
-    """The reporter's end of its arrow."""
-
-    def __init__(self, service: Service, settings: arrow.BrokerSettings) -> None:
-        ours, theirs = socket.socketpair()
-        arrow = ReporterArrow(service, settings)
-        service.on_change = arrow.pump
-
-        def serve() -> None:
-            with contextlib.closing(theirs):
-                arrow.serve(wire.Connection(theirs))
-
-        self._thread = threading.Thread(target=serve)
-        self._thread.start()
-        ours.settimeout(60)
-        self._sock = ours
-        self._lines = ours.makefile("rb")
-
-    def receive(self) -> Any:  # noqa: ANN401 - one of the contract's structs
-        return msgspec.json.decode(self._lines.readline(), type=arrow.ToReporter)
-
-    def receive_event(self) -> arrow.Publish:
-        """Return the next thing to publish that is not the retained state."""
-        while True:
-            publish: arrow.Publish = self.receive()
-            if not isinstance(publish.payload, contract.DeviceState):
-                return publish
-            self.say(arrow.Published(publish.seq))
-
-    def say(self, what: arrow.FromReporter) -> None:
-        self._sock.sendall(msgspec.json.encode(what) + b"\n")
-
-    def close(self) -> None:
-        self._sock.shutdown(socket.SHUT_RDWR)
-        self._thread.join(60)
-        self._lines.close()
-        self._sock.close()
-
-
-@pytest.fixture
-def report(service: Service) -> Iterator[Callable[[], _Reporter]]:
-    """Connect a reporter; each call a new one."""
-    made: list[_Reporter] = []
-
-    def connect() -> _Reporter:
-        made.append(_Reporter(service, arrow.BrokerSettings(node="sp-test")))
-        return made[-1]
-
-    yield connect
-    for reporter in made:
-        reporter.close()
-
-
-def _wait_until(service: Service, condition: Callable[[], bool]) -> None:
-    for _ in range(6000):
-        with service.lock:
-            if condition():
-                return
-        time.sleep(0.01)
-    raise TimeoutError
-
-
-def test_events_wait_for_the_broker_and_are_made_when_they_are_sent(
-    rig: Rig, service: Service, report: Callable[[], _Reporter]
-) -> None:
-    service.seal(utterance(), AUDIO)
-    (action,) = (item for item in rig.store.index.live() if item.item_class.kind == "action")
-    reporter = report()
-    assert reporter.receive().node == "sp-test"
-    rig.clock.now_s += 3600
-    reporter.say(arrow.BrokerLink(connected=True))
-    publish = reporter.receive_event()
-    event = publish.payload
-    assert isinstance(event, contract.ActionEvent)
-    assert event.ttl == publish.expiry_s == int(action.ends_at_s - rig.clock.now_s)
-    assert (event.id, event.action, event.outcome) == (rig.store.event_id(action), "none", "failed")
-
-
-def test_what_was_not_acknowledged_is_sent_again_with_the_life_it_has_left(
-    rig: Rig, service: Service, report: Callable[[], _Reporter]
-) -> None:
-    service.seal(utterance(), AUDIO)
-    reporter = report()
-    reporter.receive()
-    reporter.say(arrow.BrokerLink(connected=True))
-    first = reporter.receive_event()
-    reporter.say(arrow.BrokerLink(connected=False, detail="gone"))
-    rig.clock.now_s += 600
-    reporter.say(arrow.BrokerLink(connected=True))
-    second = reporter.receive_event()
-    assert isinstance(first.payload, contract.ActionEvent)
-    assert second.payload == msgspec.structs.replace(first.payload, ttl=first.payload.ttl - 600)
-    reporter.say(arrow.Published(second.seq))
-    _wait_until(service, lambda: rig.store.outbox.count() == 0)
-    reporter.say(arrow.BrokerLink(connected=False, detail="gone"))
-    reporter.say(arrow.BrokerLink(connected=True))
-    service.seal(utterance(), AUDIO)
-    assert reporter.receive_event().payload != second.payload
-    assert rig.store.outbox.count() == 1
-
-
-def test_the_event_of_an_erased_item_is_never_sent_only_its_withdrawal(
-    service: Service, report: Callable[[], _Reporter]
-) -> None:
-    service.seal(utterance(), AUDIO)
-    Desk(service).erase(questions.Erase(last=1))
-    reporter = report()
-    reporter.receive()
-    reporter.say(arrow.BrokerLink(connected=True))
-    publish = reporter.receive_event()
-    assert isinstance(publish.payload, contract.EraseNotice)
-
-
-def test_the_event_of_an_ended_item_is_never_sent(
-    rig: Rig, service: Service, report: Callable[[], _Reporter]
-) -> None:
-    service.seal(utterance(), AUDIO)
-    rig.clock.now_s += 2 * 86400
-    service.seal(utterance(), AUDIO)
-    reporter = report()
-    reporter.receive()
-    reporter.say(arrow.BrokerLink(connected=True))
-    event = reporter.receive_event().payload
-    assert isinstance(event, contract.ActionEvent)
-    assert event.ttl > 80000, "the younger one's"
-    assert rig.store.outbox.count() == 1
-
-
-def test_a_reporter_never_holds_more_than_it_may(service: Service, report: Callable[[], _Reporter]) -> None:
-    for _ in range(arrow.MAX_IN_FLIGHT + 10):
-        service.seal(utterance(), AUDIO)
-    reporter = report()
-    reporter.receive()
-    reporter.say(arrow.BrokerLink(connected=True))
-    seen = [reporter.receive().seq for _ in range(arrow.MAX_IN_FLIGHT)]
-    reporter._sock.settimeout(0.3)
-    with pytest.raises(TimeoutError):
-        reporter._sock.recv(1, socket.MSG_PEEK)
-    assert len(set(seen)) == arrow.MAX_IN_FLIGHT
-
-
-def test_a_reporter_that_breaks_the_protocol_is_dropped_and_the_next_is_served(
-    service: Service, report: Callable[[], _Reporter]
-) -> None:
-    service.seal(utterance(), AUDIO)
-    for hostile in (b"{}\n", b"x" * 9000 + b"\n", b'{"say":"published","seq":"1"}\n'):
-        reporter = report()
-        reporter.receive()
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(threading, "excepthook", lambda _args: None)
-            reporter._sock.sendall(hostile)
-            reporter._thread.join(60)
-        assert not reporter._thread.is_alive()
-    reporter = report()
-    reporter.receive()
-    reporter.say(arrow.BrokerLink(connected=True))
-    assert reporter.receive_event().seq == 1
-
-
-def _receive_alarm(reporter: _Reporter) -> tuple[int, contract.AlarmEvent]:
-    publish = reporter.receive_event()
-    assert isinstance(publish.payload, contract.AlarmEvent)
-    return publish.seq, publish.payload
-
-
-def test_an_alarm_is_reported_once_and_so_is_its_end(
-    rig: Rig, service: Service, report: Callable[[], _Reporter]
-) -> None:
-    reporter = report()
-    reporter.receive()
-    reporter.say(arrow.BrokerLink(connected=True))
-    with service.lock:
-        service.alarms.set("canary", "it lives")
-        service.on_change()
-    seq, event = _receive_alarm(reporter)
-    assert event == contract.AlarmEvent(v=1, alarm="canary", on=True)
-    reporter.say(arrow.BrokerLink(connected=False, detail="gone"))
-    reporter.say(arrow.BrokerLink(connected=True))
-    again, event = _receive_alarm(reporter)
-    assert event.on, "what was not acknowledged is told again"
-    assert again != seq
-    reporter.say(arrow.Published(again))
-    _wait_until(service, lambda: rig.store.index.get_meta("alarms_told") == "canary")
-    with service.lock:
-        service.alarms.set("canary", "it lives on")
-        service.on_change()
-        service.alarms.set("canary", "")
-        service.on_change()
-    seq, event = _receive_alarm(reporter)
-    assert event == contract.AlarmEvent(v=1, alarm="canary", on=False)
-    reporter.say(arrow.Published(seq))
-    _wait_until(service, lambda: rig.store.index.get_meta("alarms_told") == "")
-
-
-def test_the_end_of_an_alarm_is_reported_by_the_vault_after_this_one(
-    rig: Rig, service: Service, report: Callable[[], _Reporter]
-) -> None:
-    with rig.store.index.transaction():
-        rig.store.index.set_meta("alarms_told", "sweep")
-    reporter = report()
-    reporter.receive()
-    reporter.say(arrow.BrokerLink(connected=True))
-    _, event = _receive_alarm(reporter)
-    assert event == contract.AlarmEvent(v=1, alarm="sweep", on=False)
-    assert service.alarms.on == {}
-
-
-def test_the_node_is_random_and_kept(rig: Rig, service: Service) -> None:
-    arrows = [ReporterArrow(service, arrow.BrokerSettings()) for _ in range(2)]
-    first, second = (arrow._node() for arrow in arrows)
-    assert first == second
-    assert first.startswith("sp-")
-    rig.store.index.get_meta("node")
 
 
 @pytest.mark.parametrize(

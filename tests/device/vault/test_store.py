@@ -344,16 +344,20 @@ def test_a_withdrawn_event_carries_the_id_that_was_reported(rig: Rig) -> None:
     recording = rig.seal()
     action = rig.store.find(recording)[1]
     reported = rig.store.event_id(action)
-    assert [line.what for line in rig.store.outbox.oldest(9)] == ["action"]
+    assert [line.what for line in rig.store.outbox.lines()] == ["action"]
+    rig.store.metadata(action, "event", "reporter")
     rig.store.eraser.erase(rig.store.find(recording))
-    assert [(line.what, line.event_id) for line in rig.store.outbox.oldest(9)] == [("erase", reported)]
+    assert [line.what for line in rig.store.outbox.lines()] == ["receipt"]
+    assert rig.store.outbox.notices.untold(9) == [(1, (reported,))]
 
 
 def test_what_ended_on_time_needs_no_withdrawal(rig: Rig) -> None:
     action = rig.store.find(rig.seal())[1]
+    rig.store.metadata(action, "event", "reporter")
     rig.clock.now_s = action.ends_at_s
     rig.store.eraser.erase_due()
-    assert rig.store.outbox.count() == 0
+    assert [line.what for line in rig.store.outbox.lines()] == ["receipt"]
+    assert rig.store.outbox.notices.given() == 0
 
 
 def test_a_second_fadeout_on_the_same_folder_is_refused(tmp_path: Path) -> None:
