@@ -252,6 +252,8 @@ class PolicyReport(Message, tag="policy_report", frozen=True):
     policy: dict[str, Any]
     policy_hash: str
     """SHA-256 of the document as JSON with sorted keys and no white space."""
+    shortened_from: dict[str, int]
+    """What a command has shortened: by the name of the rule, the configured seconds."""
 
 
 class Happening(Message, omit_defaults=True, frozen=True):

@@ -94,6 +94,7 @@ _DEEDS: dict[type, Deed | Callable[..., Deed]] = {
     questions.LookAtClock: lambda asked: "confirm the clock" if asked.confirm else "clock",
     questions.Status: "status",
     questions.GetPolicy: "policy",
+    questions.RestorePolicy: "restore the policy",
     questions.Guest: lambda asked: _switched(asked.is_on, "guest mode on", "guest mode off"),
     questions.Mute: "mute",
     questions.Unmute: "unmute",

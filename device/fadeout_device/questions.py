@@ -108,6 +108,10 @@ class GetPolicy(Message, tag="policy", frozen=True):
     """Ask for the retention policy that is being enforced."""
 
 
+class RestorePolicy(Message, tag="restore_policy", frozen=True):
+    """Take away what was shortened by command, for what is captured from now on."""
+
+
 class Explain(Message, frozen=True):
     """Ask why a recording is still here, and when it goes; opens nothing."""
 
@@ -146,5 +150,6 @@ class Watch(Message, frozen=True):
 Command = (
     ListRecordings | Show | Play | Erase | Reset | GetLedger | Export
     | ListRecipients | AddRecipient | ConfirmRecipient | RemoveRecipient
-    | LookAtClock | Status | GetPolicy | Explain | Guest | DebugCapture | Mute | Unmute | Watch
+    | LookAtClock | Status | GetPolicy | RestorePolicy | Explain
+    | Guest | Mute | Unmute | DebugCapture | Watch
 )  # fmt: skip

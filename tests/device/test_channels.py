@@ -36,6 +36,7 @@ ROWS: list[tuple[Request, frozenset[str]]] = [
     (questions.LookAtClock(confirm=True), HERE),
     (questions.Status(), HERE),
     (questions.GetPolicy(), HERE),
+    (questions.RestorePolicy(), HERE),
     (questions.Guest(is_on=True), HERE),
     (questions.Guest(is_on=False), HERE),
     (questions.Guest(is_on=None), HERE),

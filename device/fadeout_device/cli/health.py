@@ -27,6 +27,11 @@ def add_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
         help="print what is kept, how long, and why",
         description="Prints the policy that the running fadeout enforces; without one, the configuration's.",
     )
+    verb.add_argument(
+        "--restore",
+        action="store_true",
+        help="take away what was shortened by command, for what is captured from now on",
+    )
     verb.set_defaults(run=policy)
 
     verb = verbs.add_parser("watch", help="follow what happens, without ever saying what was said")
@@ -81,13 +86,16 @@ def status(arguments: argparse.Namespace) -> int:
 
 
 def policy(arguments: argparse.Namespace) -> int:
-    """Print the policy."""
+    """Print the policy; restore it before, if that is asked for."""
+    question = questions.RestorePolicy() if arguments.restore else questions.GetPolicy()
     try:
-        answer, _ = ask(arguments, questions.GetPolicy(), answers.PolicyReport)
+        answer, _ = ask(arguments, question, answers.PolicyReport)
         source = "enforced by the running fadeout"
     except UnavailableError:
+        if arguments.restore:
+            raise
         compiled = config.load(config_file(arguments)).policy
-        answer = answers.PolicyReport(msgspec.json.decode(compiled.document), compiled.hash)
+        answer = answers.PolicyReport(msgspec.json.decode(compiled.document), compiled.hash, {})
         source = "from the configuration; no fadeout is running"
     if arguments.json:
         shown.print_json(answer)
@@ -99,9 +107,15 @@ def policy(arguments: argparse.Namespace) -> int:
         kept = "never stored" if rule["keep_s"] is None else shown.span(rule["keep_s"])
         if rule["ends_on_update"]:
             kept += ", or until the next update"
+        if name in answer.shortened_from:
+            kept += f" (by command; configured: {shown.span(answer.shortened_from[name])})"
         rows.append([outcome, kind, kept, rule["purpose"]])
     shown.print_table(f"policy {answer.policy_hash[:16]}, {source}", ["outcome", "kind", "kept", "for"], rows)
     shown.print_lines(*_beside_the_rules(document))
+    if answer.shortened_from:
+        shown.print_lines(
+            "shortened by command: fadeout policy --restore ends that, for what is captured from now on"
+        )
     return 0
 
 

@@ -154,7 +154,7 @@ class _Vault:
         if self._is_replay:
             around = Around(self.clock.now, boot_id(), local_minute)
             self.service.privacy = Privacy(
-                self.store.index, config.policy, self.clock, around, has_microphone=False
+                self.store.index, self.store.policy, self.clock, around, has_microphone=False
             )
         self._reporter = ReporterArrow(self.service, config.mqtt)
         self.service.on_change = self._reporter.pump
@@ -225,7 +225,7 @@ class _Vault:
             told = handover.Handover(
                 lock_descriptor, tuple(listening), tuple(visiting), ear, self._reporter.hand_over(),
                 self.service.broker, last_sweep_s, last_sweep,
-                self.service.privacy.state, self.clock.now(),
+                self.service.privacy.state, self.store.enforced.caps, self.clock.now(),
                 self.store.keyring.is_settled,
             )  # fmt: skip
             self._watchdog.stop()
@@ -238,6 +238,8 @@ class _Vault:
         self._reporter.take_over(before.reporter)
         self.service.broker = before.broker
         self.service.privacy.take_over(before.modes)
+        self.store.enforced.take_over(before.caps)
+        self.service.privacy.obey(self.store.policy)
         for visiting in before.visiting:
             sock = socket.socket(fileno=visiting.descriptor)
             self.doors.take_visitor(visiting.arrow, sock, visiting.stage)

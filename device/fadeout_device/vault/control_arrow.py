@@ -85,6 +85,7 @@ _ANSWERS: dict[type, Callable[[Desk, Any], answers.Answer]] = {
     questions.GetPolicy: lambda desk, _: desk.policy(),
     questions.Explain: lambda desk, command: desk.explain(command.recording),
     questions.Guest: lambda desk, command: desk.guest(command),
+    questions.RestorePolicy: lambda desk, _: desk.restore_policy(),
     questions.Mute: lambda desk, _: desk.mute(),
     questions.Unmute: lambda desk, _: desk.unmute(),
     questions.DebugCapture: lambda desk, command: desk.debug_capture(command),

@@ -24,7 +24,8 @@ from fadeout_device.answers import (
 )
 from fadeout_device.errors import UsageError
 from fadeout_device.policy import KINDS
-from fadeout_device.vault import switches
+from fadeout_device.vault import ratchet, switches
+from fadeout_device.vault.caps import name
 from fadeout_device.vault.ear_line import EAR_AWAY
 from fadeout_device.vault.envelope import warnings as envelope_warnings
 from fadeout_device.vault.errors import NoSuchRecordingError
@@ -192,9 +193,23 @@ class Desk:
 
     def policy(self) -> PolicyReport:
         """Return the policy that is being enforced."""
-        return PolicyReport(
-            msgspec.json.decode(self._service.store.policy.document), self._service.store.policy.hash
-        )
+        with self._service.lock:
+            enforced = self._service.store.enforced
+            return PolicyReport(
+                msgspec.json.decode(enforced.policy.document),
+                enforced.policy.hash,
+                {
+                    name(each): configured.seconds
+                    for each, configured in enforced.configured.periods.items()
+                    if configured.seconds > enforced.caps.of(each)
+                },
+            )
+
+    def restore_policy(self) -> PolicyReport:
+        """Let what is captured from now on live as configured; raises as `ratchet.restore_policy`."""
+        with self._service.lock:
+            ratchet.restore_policy(self._service)
+            return self.policy()
 
     def explain(self, name: str) -> Explanation:
         """Explain why a recording is still here."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fadeout_device.messages import EarState
+from fadeout_device.vault.caps import Caps
 from fadeout_device.vault.modes import State
 from fadeout_device.vault.reporter_arrow import ReporterState
 
@@ -59,6 +60,8 @@ class Handover(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     last_sweep: str
     modes: State
     """What is switched on, also where it could not be stored."""
+    caps: Caps
+    """What was shortened by command, also where it could not be stored."""
     now_s: float
     """A replay's time: the audio's."""
     is_settled: bool

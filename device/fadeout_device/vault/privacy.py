@@ -95,6 +95,10 @@ class Privacy:
     def _heeded(self) -> modes.State:
         return self.state if self._has_microphone else modes.without_mute(self.state)
 
+    def obey(self, policy: Policy) -> None:
+        """Keep no more than a policy that is in force from now on."""
+        self._policy = policy
+
     # ---- the process after this one, and another owner
 
     def take_over(self, state: modes.State) -> None:

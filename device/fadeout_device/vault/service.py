@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from fadeout_broker.arrow import Incoming
     from fadeout_device.confine import Confinement
-    from fadeout_device.messages import EarState, MutedBy, Utterance
+    from fadeout_device.messages import EarState, Utterance
     from fadeout_device.vault.clock import Clock
     from fadeout_device.vault.ear_line import TellEar
     from fadeout_device.vault.index import Item
@@ -127,33 +127,13 @@ class Service:
             self.tell("listening" if message.listening else "not_listening", reason=message.source)
             self.on_change()
 
-    def mute(self, by: MutedBy, wait_s: float = 0.0) -> None:
-        """Have the ear close the microphone, and store nothing that it may still send.
-
-        Args:
-            by: over which channel somebody asked.
-            wait_s: how long to wait for the microphone to be closed.
-
-        Raises:
-            StorageError: it is muted, and that will not survive a restart of the vault.
-        """
+    def wait_until_closed(self, timeout_s: float) -> None:
+        """Wait until no ear listens, but no longer than this; lets the lock go meanwhile."""
         with self.lock:
-            try:
-                self.privacy.mute(by)
-            finally:
-                self._mute_changed()
-            if wait_s:
-                self._ear_line.wait_until_closed(wait_s)
+            self._ear_line.wait_until_closed(timeout_s)
 
-    def unmute(self) -> None:
-        """Let the ear open the microphone again: somebody at the device says so. Raises as `mute`."""
-        with self.lock:
-            try:
-                self.privacy.unmute()
-            finally:
-                self._mute_changed()
-
-    def _mute_changed(self) -> None:
+    def mute_changed(self) -> None:
+        """Tell everybody that it is muted now, or no more."""
         self._ear_line.tell_mute(is_muted=self.privacy.is_muted)
         self.tell_modes()
         self.on_change()
@@ -220,6 +200,7 @@ class Service:
         """Erase what is due. A failure is told, and the next sweep tries again."""
         with self.lock:
             self.store.timekeeper.look()
+            self.store.enforced.settle()
             self._last_sweep_s = self.clock.proven()
             self.sweeps += 1
             try:
@@ -326,7 +307,8 @@ class Service:
             left = self.panic()
             self.store.forget_owner(__version__)
             self.privacy.forget()
-            self._mute_changed()
+            self.store.enforced.forget()
+            self.mute_changed()
             self.is_reset = self.wants_renewal = True
             self.on_renewal()
         return left

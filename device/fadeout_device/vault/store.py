@@ -24,13 +24,14 @@ from fadeout_device.policy import ItemClass, Period
 from fadeout_device.vault import container
 from fadeout_device.vault.due import end_date
 from fadeout_device.vault.durable import next_step, reason, storage_errors, sync_folder
+from fadeout_device.vault.enforced import Enforced
 from fadeout_device.vault.erasure import Eraser, Parts
 from fadeout_device.vault.errors import FormatError, KeyErasedError, NoSuchRecordingError, SealError
 from fadeout_device.vault.index import Index, IndexFullError, Item
 from fadeout_device.vault.keyring import Keyring
 from fadeout_device.vault.ledger_book import LedgerBook
 from fadeout_device.vault.outbox import Outbox
-from fadeout_device.vault.recovery import obey_shorter_policy, reconcile
+from fadeout_device.vault.recovery import reconcile
 from fadeout_device.vault.reserve import Reserve
 from fadeout_device.vault.sealed_files import Sealed, SealedFiles
 from fadeout_device.vault.timekeeper import Timekeeper
@@ -82,7 +83,6 @@ class Store:
         Raises:
             StorageError, KeysLostError: it cannot be used.
         """
-        self.policy = policy
         self._sweep_s = sweep_s
         self._clock = clock
         self.roots = roots
@@ -92,6 +92,7 @@ class Store:
         self.index = Index(folder / "index.db")
         self.outbox = Outbox(self.index)
         self._reserve = Reserve(folder / "reserve")
+        self.enforced = Enforced(self.index, policy, self._reserve)
         self.ledger = LedgerBook(self.index, self.keyring.signing_seed, policy.ledger_s)
         parts = Parts(self.keyring, self.index, self.outbox, self.files, self._reserve, self.ledger)
         self.timekeeper = Timekeeper(self.index, clock)
@@ -100,8 +101,13 @@ class Store:
             is_in_step = reconcile(self.index, self.keyring, self.files)
             self.outbox.begin(is_in_step=is_in_step)
             self.ledger.begin(clock.proven())
-            obey_shorter_policy(self.index, policy)
+            self.enforced.obey()
         self.timekeeper.look()
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force."""
+        return self.enforced.policy
 
     def close(self) -> None:
         """Close the index."""

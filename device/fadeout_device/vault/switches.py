@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from fadeout_device.answers import Modes, Muting
+from fadeout_device.vault import ratchet
 
 if TYPE_CHECKING:
     from fadeout_device.questions import DebugCapture, Guest
@@ -37,16 +38,17 @@ def debug_capture(service: Service, command: DebugCapture) -> Modes:
 
 
 def mute(service: Service) -> Muting:
-    """Mute, and wait a moment until the ear has closed the microphone. Raises as `Service.mute`."""
+    """Mute, and wait a moment until the ear has closed the microphone. Raises as `ratchet.mute`."""
     with service.lock:
-        service.mute("control", CLOSING_S)
+        ratchet.mute(service, "control")
+        service.wait_until_closed(CLOSING_S)
         return _muting(service)
 
 
 def unmute(service: Service) -> Muting:
-    """End a mute; raises as `Service.unmute`."""
+    """End a mute; raises as `ratchet.unmute`."""
     with service.lock:
-        service.unmute()
+        ratchet.unmute(service)
         return _muting(service)
 
 

@@ -373,7 +373,7 @@ KEPT = "DID NOT RAISE KeyErasedError|an erased item's key is still there"
         pytest.param(FakeRoots, {f"{STORE}.end_date": _later}, KEPT, id="end dates lie later"),
         pytest.param(
             FakeRoots,
-            {f"{STORE}.obey_shorter_policy": _nothing},
+            {"fadeout_device.vault.enforced.obey_shorter_policy": _nothing},
             KEPT,
             id="a shorter policy is for new items only",
         ),

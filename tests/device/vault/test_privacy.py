@@ -14,7 +14,7 @@ from fadeout_device.cli import vault_client
 from fadeout_device.cli.__main__ import main
 from fadeout_device.confine import Confinement
 from fadeout_device.errors import StorageError, UsageError, WireError
-from fadeout_device.vault import control_arrow, envelope, switches
+from fadeout_device.vault import control_arrow, envelope, ratchet, switches
 from fadeout_device.vault.desk import Desk
 from fadeout_device.vault.errors import NoSuchRecordingError
 from fadeout_device.vault.explain import explain
@@ -132,7 +132,7 @@ def test_muted_the_ear_is_told_and_nothing_that_it_still_sends_is_stored(rig: Ri
 
 
 def test_a_mute_survives_restarts_and_a_new_ear_is_greeted_with_it(rig: Rig, around: _Around) -> None:
-    around.serve(rig).mute("mqtt")
+    ratchet.mute(around.serve(rig), "mqtt")
     rig.restart()
     around.boot = "b"
     service = around.serve(rig)
@@ -172,7 +172,7 @@ def test_an_ear_that_is_gone_keeps_nobody_from_muting(rig: Rig, around: _Around)
             raise WireError("the other side is gone")
 
     service.ear_is_here(gone, is_new=True)
-    service.mute("mqtt")
+    ratchet.mute(service, "mqtt")
     assert service.privacy.is_muted
     service.ear_is_away()
     assert Desk(service).mute() == answers.Muting("mqtt", "away")
@@ -180,13 +180,13 @@ def test_an_ear_that_is_gone_keeps_nobody_from_muting(rig: Rig, around: _Around)
 
 def test_another_owner_s_device_is_not_muted(rig: Rig, around: _Around) -> None:
     service = around.serve(rig)
-    service.mute("button")
+    ratchet.mute(service, "button")
     Desk(service).reset()
     assert not service.privacy.is_muted
 
 
 def test_a_replay_hears_its_files_whether_a_microphone_is_muted_or_not(rig: Rig, around: _Around) -> None:
-    around.serve(rig).mute("control")
+    ratchet.mute(around.serve(rig), "control")
     rig.restart()
     service = around.serve(rig)
     service.privacy = Privacy(rig.store.index, rig.store.policy, rig.clock, has_microphone=False)
