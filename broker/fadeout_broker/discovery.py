@@ -53,11 +53,10 @@ class Template(enum.StrEnum):
     # shows is erased, the entity must not show it any longer.
     EVENT = (
         "{% set last = this.attributes.get('id') %}"
-        "{% if value_json is not mapping %}"
-        "{% elif value_json.type == 'action' and value_json.id != last %}"
-        "{{ {'event_type': value_json.action, 'outcome': value_json.outcome, 'id': value_json.id}"
-        " | to_json }}"
-        "{% elif value_json.type in ('erase', 'erase_before') and last in value_json.ids %}"
+        "{% set told = value_json if value_json is mapping else {} %}"
+        "{% if told.get('type') == 'action' and told.get('id') != last %}"
+        "{{ {'event_type': told.action, 'outcome': told.outcome, 'id': told.id} | to_json }}"
+        "{% elif told.get('type') in ('erase', 'erase_before') and last in told.get('ids', []) %}"
         "{{ {'event_type': 'event-forgotten'} | to_json }}"
         "{% endif %}"
     )
