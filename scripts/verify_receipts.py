@@ -2,10 +2,12 @@
 """Verify an exported ledger, without fadeout: nothing but Python and `cryptography`.
 
 usage: fadeout ledger --json --nonce 5eed | python3 scripts/verify_receipts.py - --nonce 5eed
+       python3 scripts/verify_receipts.py receipts.jsonl     (payloads of event/receipt, one a line)
 
 It checks that every entry is signed, that none was changed, left out, moved or cut
 off, that entries which are missing at the beginning had reached their end date, and
-that the whole is what the device says it is now. The format is docs/format.md's, "Ledger".
+that the whole is what the device says it is now. Of receipts that came over MQTT it checks that each
+is signed, and says which are missing in between. The format is docs/format.md's, "Ledger".
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ except ImportError:
 
 ENTRY_LABEL = b"fadeout ledger v1\n"
 HEAD_LABEL = b"fadeout ledger head v1\n"
+RECEIPT_LABEL = b"fadeout receipt v1\n"
 NO_HASH = "0" * 64
 HOUR_S = 3600
 TOLERANCE_S = 2 * HOUR_S
@@ -96,6 +99,10 @@ FORMS: dict[str, Form] = {
         **_EVERY, "by": _one_of(*WORDS["by"]), "purpose": _one_of(*WORDS["purpose"]), "items": _is_whole,
         "recordings": _are_recordings,
     },
+    "acknowledged": {
+        **_EVERY, "consumer": _is_text("[a-z0-9][a-z0-9_-]{0,31}"), "era": _is_text("[0-9a-v]{8}"),
+        "n": _is_whole,
+    },
     "checkpoint": {**_EVERY, "dropped": _is_whole, "dropped_hash": _is_key},
     "rekeyed": {**_EVERY, "public_key": _is_key},
 }  # fmt: skip
@@ -104,6 +111,15 @@ HEAD_FORM: Form = {
     "v": _one_of(1), "first": _is_whole, "first_key": _is_key, "last": _is_whole, "hash": _is_key,
     "hour": _is_hour, "nonce": _is_text("([0-9a-f]{2}){0,32}"), "public_key": _is_key,
 }  # fmt: skip
+
+
+RECEIPT_FORM: Form = {
+    "v": _one_of(1), "n": _is_whole, "items": _is_whole, "reason": _one_of(*WORDS["erased"]),
+    "hour": _is_hour, "root": _one_of("file", "nvmem", "tpm"), "key": _is_key,
+    "signature": _is_text("[0-9a-f]{128}"), "ttl": _is_whole,
+}  # fmt: skip
+"""What a payload of `event/receipt` has beside `type`: exactly these fields."""
+RECEIPT_SIGNED = ("hour", "items", "n", "reason", "root", "v")
 
 
 class Line(NamedTuple):
@@ -130,6 +146,8 @@ class Report(NamedTuple):
     erased: int
     failed: int
     opened: int
+    acknowledged: dict[str, int]
+    """By subscriber: up to which erasure he says that he has forgotten, in the last era that he named."""
     is_failing: bool
     """Whether the last erasure failed and none has succeeded since."""
     breaks: list[str]
@@ -171,6 +189,58 @@ def parse_line(number: int, text: str) -> tuple[str, Line]:
     if what == "erased" and fields["items"] != sum(fields["classes"].values()):
         raise NotALedgerError(f"line {number} counts other items in all than by class")
     return name, line
+
+
+class Receipts(NamedTuple):
+    """What receipts that hold say."""
+
+    receipts: int
+    items: int
+    public_key: str
+    missing: list[int]
+    """Numbers between the first and the last one that are not here."""
+
+
+def are_receipts(text: str) -> bool:
+    """Say whether this is a list of receipts that came over MQTT, and no ledger."""
+    first = next((line for line in text.split("\n") if line.strip()), "")
+    try:
+        return bool(json.loads(first)["type"] == "receipt")
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+def verify_receipts(text: str, *, key: str | None) -> Receipts:
+    """Verify receipts, one a line, all under one key; raises LedgerError with what is wrong."""
+    found: dict[int, dict[str, Any]] = {}
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            fields = parse_receipt(number, line)
+            if key is not None and fields["key"] != key:
+                raise LedgerError(f"line {number} is signed by another key than the one you know")
+            key = fields["key"]
+            if found.setdefault(fields["n"], fields)["signature"] != fields["signature"]:
+                raise LedgerError(f"there are two receipts with the number {fields['n']}")
+    items = sum(fields["items"] for fields in found.values())
+    missing = sorted(set(range(min(found), max(found))) - set(found))
+    return Receipts(len(found), items, key or "", missing)
+
+
+def parse_receipt(number: int, text: str) -> dict[str, Any]:
+    """Return the fields of one receipt whose signature holds."""
+    try:
+        fields = dict(json.loads(text))
+        kind = fields.pop("type")
+    except (ValueError, KeyError, TypeError, RecursionError) as err:
+        raise NotALedgerError(f"line {number} is no receipt") from err
+    is_whole = set(fields) == set(RECEIPT_FORM) and all(RECEIPT_FORM[name](fields[name]) for name in fields)
+    if kind != "receipt" or not is_whole:
+        raise NotALedgerError(f"line {number} is of no form that version 1 of the contract has")
+    signed = {name: fields[name] for name in RECEIPT_SIGNED}
+    body = json.dumps(signed, sort_keys=True, separators=(",", ":")).encode()
+    line = Line(body, bytes.fromhex(fields["signature"]), fields)
+    check_signature(RECEIPT_LABEL, fields["key"], line, f"the receipt on line {number}")
+    return fields
 
 
 def check_signature(label: bytes, key: str, line: Line, what: str) -> None:
@@ -311,7 +381,12 @@ def summarise(told: dict[str, Any], entries: list[Line], breaks: list[str], seen
 
     return Report(
         len(entries), told["first"], told["last"], told["hash"], told["public_key"],
-        total("erased"), sum(what == "failed" for what in ends), total("opened"), ends[-1:] == ["failed"],
+        total("erased"), sum(what == "failed" for what in ends), total("opened"),
+        {
+            entry.fields["consumer"]: entry.fields["n"]
+            for entry in entries if entry.fields["what"] == "acknowledged"
+        },
+        ends[-1:] == ["failed"],
         breaks, seen,
     )  # fmt: skip
 
@@ -327,12 +402,23 @@ def print_report(report: Report) -> None:
         f"  erasures failed     {report.failed}" + (" and NOT MADE UP FOR YET" if report.is_failing else "")
     )
     print(f"  items opened        {report.opened}")
+    for consumer, number in sorted(report.acknowledged.items()):
+        print(f"  {consumer:<19} says that it has forgotten, up to erasure {number}")
     for each in report.breaks:
         print(f"  break               {each}")
     if report.seen == "dropped":
         print("  seen earlier        its end date has come; the key you know vouches for what is left")
     print(f"  public key          {report.public_key}")
     print(f"  remember for later  --key {report.public_key} --seen {report.last}:{report.hash}")
+
+
+def print_receipts(report: Receipts, *, is_key_known: bool) -> None:
+    """Print what the receipts say."""
+    print(f"holds: {report.receipts} receipts, every one signed")
+    print(f"  keys destroyed      {report.items} (items)")
+    if report.missing:
+        print(f"  missing between     {len(report.missing)}: they were not received, or withheld")
+    print(f"  public key          {report.public_key}{'' if is_key_known else ' (compare it at the device)'}")
 
 
 def _argument(pattern: str, example: str) -> Callable[[str], str]:
@@ -401,6 +487,13 @@ def main() -> int:
     now_s = None if arguments.any_age else time.time()
     try:
         text = read_text(arguments.file)
+        if are_receipts(text):
+            receipts = verify_receipts(text, key=arguments.key)
+            if arguments.json:
+                print(json.dumps({"holds": True, **receipts._asdict()}))
+            else:
+                print_receipts(receipts, is_key_known=arguments.key is not None)
+            return 0
         report = verify(text, nonce=arguments.nonce, key=arguments.key, seen=arguments.seen, now_s=now_s)
         refuse_breaks(report, arguments.key)
     except OSError as err:

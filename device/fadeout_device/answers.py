@@ -58,6 +58,8 @@ class Erased(Message, frozen=True):
     """What could not be tidied up yet, in words: the keys are gone all the same."""
     receipts: tuple[int, ...] = ()
     """The numbers of the ledger's entries that say so."""
+    note: str = ""
+    """What else there is to know, in words."""
 
 
 class ItemReason(Part, frozen=True):
@@ -206,6 +208,12 @@ class StatusReport(Message, tag="status_report", frozen=True):
     reporter: Literal["connected", "away"]
     broker: str
     """In words: `connected`, `not configured`, or why not."""
+    commands: str
+    """Whether commands and acknowledgements reach us, in words; empty: not known."""
+    departure: Literal["", "asked", "done"]
+    """Whether this device has left the broker; `asked`: it is cleared there when the broker is back."""
+    dropped_payloads: int
+    """What was not let out, because it does not fit the contract or the broker: a fault."""
     unsent_events: int
     held: int
     """Recordings held."""
@@ -256,6 +264,38 @@ class PolicyReport(Message, tag="policy_report", frozen=True):
     """What a command has shortened: by the name of the rule, the configured seconds."""
 
 
+class SubscriberRow(Part, frozen=True):
+    """What one subscriber has acknowledged."""
+
+    consumer: str
+    """Its name at the broker."""
+    is_expected: bool
+    """Whether the configuration names it."""
+    acknowledged: int | None
+    """Up to which erasure it says that it has forgotten; None: it has said nothing."""
+    behind: int
+    """How many erasures it has not acknowledged."""
+    hour_s: int | None
+    """In which hour it said so; Unix seconds, UTC."""
+
+
+class Subscribers(Message, tag="subscriber_list", frozen=True):
+    """The answer to `ListSubscribers`."""
+
+    erasures: int
+    """The number of the last erasure that subscribers are told of."""
+    subscribers: tuple[SubscriberRow, ...]
+
+
+class Departed(Message, frozen=True):
+    """The answer to `Forget`."""
+
+    departure: Literal["", "asked", "done"]
+    """Empty: it reports again. `asked`: the broker is away, and is cleared when it comes back."""
+    broker: str
+    """In words, as in `StatusReport`."""
+
+
 class Happening(Message, omit_defaults=True, frozen=True):
     """One line of `fadeout watch`. Never says what was said."""
 
@@ -287,5 +327,6 @@ class Failure(Message, omit_defaults=True, frozen=True):
 
 Answer = (
     Recordings | Opened | LedgerReport | Erased | ExportBegins | ExportPart | ExportEnds | Recipients
-    | ClockReport | StatusReport | PolicyReport | Explanation | Modes | Muting | Happening | Failure
+    | ClockReport | StatusReport | PolicyReport | Explanation | Modes | Muting | Subscribers
+    | Departed | Happening | Failure
 )  # fmt: skip

@@ -26,9 +26,10 @@ Deed = Literal[
     "mute", "erase", "erase the newest", "shorten", "guest mode on", "debug capture off",
     # what loosens
     "unmute", "restore the policy", "guest mode off", "debug capture on", "confirm the clock", "reset",
+    "leave the broker", "come back to the broker",
     # what reads, or lets somebody read
     "list", "show", "play", "explain", "watch", "export", "list recipients", "add a recipient",
-    "confirm a recipient", "remove a recipient", "read the ledger",
+    "confirm a recipient", "remove a recipient", "read the ledger", "list subscribers",
     # what only says how the device is
     "ping", "count", "status", "policy", "modes", "clock",
 ]  # fmt: skip
@@ -50,6 +51,8 @@ _ALLOWED: dict[Deed, frozenset[Channel]] = {
     "debug capture on": _AT_THE_DEVICE,
     "confirm the clock": _AT_THE_DEVICE,
     "reset": _AT_THE_DEVICE,
+    "leave the broker": _AT_THE_DEVICE,
+    "come back to the broker": _AT_THE_DEVICE,
     "list": _AT_THE_DEVICE,
     "show": _AT_THE_DEVICE,
     "play": _AT_THE_DEVICE,
@@ -61,6 +64,7 @@ _ALLOWED: dict[Deed, frozenset[Channel]] = {
     "confirm a recipient": _AT_THE_DEVICE,
     "remove a recipient": _AT_THE_DEVICE,
     "read the ledger": _AT_THE_DEVICE,
+    "list subscribers": _AT_THE_DEVICE,
     "ping": frozenset({"mqtt", "control"}),
     "count": frozenset({"control", "voice"}),
     "status": _AT_THE_DEVICE,
@@ -91,6 +95,8 @@ _DEEDS: dict[type, Deed | Callable[..., Deed]] = {
     questions.AddRecipient: "add a recipient",
     questions.ConfirmRecipient: "confirm a recipient",
     questions.RemoveRecipient: "remove a recipient",
+    questions.ListSubscribers: "list subscribers",
+    questions.Forget: lambda asked: "come back to the broker" if asked.is_undone else "leave the broker",
     questions.LookAtClock: lambda asked: "confirm the clock" if asked.confirm else "clock",
     questions.Status: "status",
     questions.GetPolicy: "policy",

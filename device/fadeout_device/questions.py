@@ -143,6 +143,16 @@ class Unmute(Message, frozen=True):
     """Open the microphone again."""
 
 
+class ListSubscribers(Message, tag="subscribers", frozen=True):
+    """Ask who has acknowledged which erasures."""
+
+
+class Forget(Message, frozen=True):
+    """Leave the broker: nothing of this device stands there any more, and nothing is sent; or come back."""
+
+    is_undone: bool = False
+
+
 class Watch(Message, frozen=True):
     """Ask for every happening from now on, one frame each, until the connection closes."""
 
@@ -151,5 +161,5 @@ Command = (
     ListRecordings | Show | Play | Erase | Reset | GetLedger | Export
     | ListRecipients | AddRecipient | ConfirmRecipient | RemoveRecipient
     | LookAtClock | Status | GetPolicy | RestorePolicy | Explain
-    | Guest | Mute | Unmute | DebugCapture | Watch
+    | Guest | Mute | Unmute | DebugCapture | ListSubscribers | Forget | Watch
 )  # fmt: skip

@@ -20,6 +20,7 @@ import verify_receipts
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from verify_receipts import LedgerError, NotALedgerError
 
+from fadeout_broker import contract
 from fadeout_device import messages
 from fadeout_device.vault import ledger
 
@@ -423,6 +424,78 @@ def test_its_closed_words_are_those_of_the_device() -> None:
         assert set(form) == set(kind.__struct_fields__)
 
 
+# ---- receipts that came over MQTT
+
+
+def receipt(n: int = 1, key: Key = DEVICE, **changes: Any) -> dict[str, Any]:  # noqa: ANN401 - any field
+    what = {"hour": HOUR, "items": 2, "n": n, "reason": "user", "root": "file", "v": 1}
+    text = b"fadeout receipt v1\n" + canonical(what).encode()
+    whole = {"type": "receipt", **what, "key": public(key), "signature": key.sign(text).hex(), "ttl": 86400}
+    return {**whole, **changes}
+
+
+def lines_of(*receipts: dict[str, Any]) -> str:
+    return "".join(json.dumps(each).ljust(512) + "\n" for each in receipts)
+
+
+def test_receipts_that_are_signed_hold() -> None:
+    text = lines_of(receipt(1), receipt(2), receipt(5))
+    assert verify_receipts.are_receipts(text)
+    report = verify_receipts.verify_receipts(text, key=public(DEVICE))
+    assert (report.receipts, report.items, report.missing) == (3, 6, [3, 4])
+
+
+def test_the_signed_form_is_the_contracts() -> None:
+    signed = contract.receipt_signed(7, 2, "user", HOUR, "tpm")
+    event = {**receipt(7, root="tpm"), "signature": DEVICE.sign(signed).hex()}
+    assert verify_receipts.verify_receipts(lines_of(event), key=None).items == 2
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        pytest.param(receipt(items=3), id="more items"),
+        pytest.param(receipt(hour=HOUR + 3600), id="another hour"),
+        pytest.param(receipt(reason="expired"), id="another reason"),
+        pytest.param(receipt(root="tpm"), id="a better root store"),
+        pytest.param({**receipt(1), "n": 2}, id="another number"),
+        pytest.param(receipt(key=FORGER, signature=receipt()["signature"]), id="another's key"),
+    ],
+)
+def test_a_changed_receipt_does_not_hold(forged: dict[str, Any]) -> None:
+    with pytest.raises(LedgerError, match="is not signed"):
+        verify_receipts.verify_receipts(lines_of(forged), key=None)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        pytest.param(lines_of(receipt(1), receipt(2, key=FORGER)), None, id="two devices"),
+        pytest.param(lines_of(receipt(1, key=FORGER)), public(DEVICE), id="not the one I know"),
+        pytest.param(lines_of(receipt(1), receipt(1, key=NEXT)), None, id="one number twice"),
+    ],
+)
+def test_receipts_of_another_key_do_not_hold(text: str, key: str | None) -> None:
+    with pytest.raises(LedgerError):
+        verify_receipts.verify_receipts(text, key=key)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param(receipt(more=1), id="a field too many"),
+        pytest.param({k: v for k, v in receipt().items() if k != "ttl"}, id="a field too few"),
+        pytest.param(receipt(v=2), id="another version"),
+        pytest.param(receipt(hour=HOUR + 1), id="no hour"),
+        pytest.param(receipt(root="fake"), id="an unknown root store"),
+        pytest.param(receipt(signature="00"), id="half a signature"),
+    ],
+)
+def test_what_is_of_another_form_is_no_receipt(odd: dict[str, Any]) -> None:
+    with pytest.raises(NotALedgerError):
+        verify_receipts.verify_receipts(lines_of(odd), key=None)
+
+
 # ---- as a process
 
 
@@ -432,6 +505,16 @@ def run(text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-I", str(VERIFIER), "-", *arguments],
         input=text, capture_output=True, text=True, check=False,
     )  # fmt: skip
+
+
+def test_as_a_process_it_reads_receipts_too() -> None:
+    good = run(lines_of(receipt(1), receipt(3)))
+    assert (good.returncode, good.stderr) == (0, "")
+    assert "2 receipts" in good.stdout
+    assert "missing between     1" in good.stdout
+    bad = run(lines_of(receipt(1, items=9)))
+    assert bad.returncode == 1
+    assert "is not signed" in bad.stderr
 
 
 BROKEN = honest().under(NEXT).begun("keys_erased").export()

@@ -21,6 +21,7 @@ from fadeout_device.cli import (
     ledger,
     modes,
     replay,
+    reporting,
     root,
     run,
 )
@@ -68,7 +69,20 @@ def parser() -> argparse.ArgumentParser:
     )
     whole.add_argument("--version", action="version", version=f"fadeout {__version__}")
     verbs = whole.add_subparsers(metavar="VERB", required=True, title="verbs", parser_class=_Parser)
-    for group_of_verbs in (run, replay, held, export, ledger, explain, modes, health, clock, root, checks):
+    for group_of_verbs in (
+        run,
+        replay,
+        held,
+        export,
+        ledger,
+        explain,
+        modes,
+        reporting,
+        health,
+        clock,
+        root,
+        checks,
+    ):
         group_of_verbs.add_verbs(verbs)
     return whole
 

@@ -68,6 +68,9 @@ def status(arguments: argparse.Namespace) -> int:
         ["last sweep", answer.last_sweep],
         ["reporter", answer.reporter],
         ["broker", answer.broker],
+        *([["", _DEPARTED[answer.departure]]] if answer.departure else []),
+        *([["commands", answer.commands]] if answer.commands else []),
+        *([["DROPPED", _dropped(answer.dropped_payloads)]] if answer.dropped_payloads else []),
         ["unsent events", str(answer.unsent_events)],
         [
             "ledger",
@@ -83,6 +86,16 @@ def status(arguments: argparse.Namespace) -> int:
     ]
     shown.print_table("fadeout", ["", ""], rows)
     return 0
+
+
+_DEPARTED = {
+    "asked": "this device leaves it as soon as it is there: fadeout forget",
+    "done": "this device has left it: fadeout forget --undo reports again",
+}
+
+
+def _dropped(number: int) -> str:
+    return f"{shown.count(number, 'payload')} that must not leave, or that the broker refused: see the log"
 
 
 def policy(arguments: argparse.Namespace) -> int:

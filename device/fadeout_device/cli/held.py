@@ -183,6 +183,8 @@ def _report(arguments: argparse.Namespace, answer: answers.Erased) -> int:
         )
     else:
         shown.print_lines("nothing to erase")
+    if answer.note and not arguments.json:
+        shown.print_lines(f"note: {answer.note}")
     if answer.left and not arguments.json:
         shown.print_lines(f"note: {answer.left}; it is tried again every minute")
     return 0

@@ -81,6 +81,9 @@ _DESCRIBED: dict[str, Any] = {
     "opened": lambda entry: (
         f"{shown.count(entry['items'], 'item')} opened", f"{entry['purpose']}, by the {entry['by']}",
     ),
+    "acknowledged": lambda entry: (
+        f"forgotten up to erasure {entry['n']}", f"says {entry['consumer']}",
+    ),
     "checkpoint": lambda entry: (f"entries to {entry['dropped']} dropped", "their end date came"),
     "rekeyed": lambda _: ("key changed", "every key was erased at once"),
 }  # fmt: skip

@@ -80,6 +80,8 @@ _ANSWERS: dict[type, Callable[[Desk, Any], answers.Answer]] = {
         (desk.remove_recipient(command.name),)
     ),
     questions.Reset: lambda desk, _: desk.reset(),
+    questions.ListSubscribers: lambda desk, _: desk.subscribers(),
+    questions.Forget: lambda desk, command: desk.forget(command),
     questions.LookAtClock: lambda desk, command: desk.clock(command),
     questions.Status: lambda desk, _: desk.status(),
     questions.GetPolicy: lambda desk, _: desk.policy(),

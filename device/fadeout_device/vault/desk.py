@@ -24,7 +24,7 @@ from fadeout_device.answers import (
 )
 from fadeout_device.errors import UsageError
 from fadeout_device.policy import KINDS
-from fadeout_device.vault import ratchet, switches
+from fadeout_device.vault import ratchet, reporting, switches
 from fadeout_device.vault.caps import name
 from fadeout_device.vault.ear_line import EAR_AWAY
 from fadeout_device.vault.envelope import warnings as envelope_warnings
@@ -36,9 +36,19 @@ from fadeout_device.vault.recipients import Recipients
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from fadeout_device.answers import ClockReport, Explanation, Modes, Muting
+    from fadeout_broker.arrow import Incoming
+    from fadeout_device.answers import ClockReport, Departed, Explanation, Modes, Muting, Subscribers
     from fadeout_device.messages import Purpose
-    from fadeout_device.questions import DebugCapture, Erase, Export, GetLedger, Guest, LookAtClock, Naming
+    from fadeout_device.questions import (
+        DebugCapture,
+        Erase,
+        Export,
+        Forget,
+        GetLedger,
+        Guest,
+        LookAtClock,
+        Naming,
+    )
     from fadeout_device.vault.index import Item
     from fadeout_device.vault.ledger import Signed
     from fadeout_device.vault.recipients import Recipient
@@ -132,8 +142,12 @@ class Desk:
         Raises:
             EraseError: as `erase`.
         """
+        notes: list[str] = []
         with self._service.lock:
-            return self._erased_at_once(self._service.reset)
+            answer = self._erased_at_once(
+                lambda: self._service.reset(lambda: notes.append(reporting.leave_for_good(self._service)))
+            )
+            return msgspec.structs.replace(answer, note="".join(notes))
 
     def _erased_at_once(self, erase: Callable[[], str]) -> Erased:
         held = _rows(self._service.store.index.live())
@@ -190,6 +204,14 @@ class Desk:
             return self._service.store.captured_since(self._service.clock.proven() - command.since_s, purpose)
         newest = [row.recording for row in self.recordings().recordings[: command.last]]
         return [item for item in self._service.store.index.live() if item.recording in newest]
+
+    def subscribers(self) -> Subscribers:
+        """Return who has acknowledged which erasures."""
+        return reporting.subscribers(self._service)
+
+    def forget(self, command: Forget) -> Departed:
+        """Leave the broker, or come back; raises as `reporting.forget`."""
+        return reporting.forget(self._service, command)
 
     def policy(self) -> PolicyReport:
         """Return the policy that is being enforced."""
@@ -259,6 +281,9 @@ class Desk:
                 ear="away" if self._service.ear is None else "connected",
                 reporter="connected" if self._service.is_reporter_here else "away",
                 broker=self._service.broker,
+                commands=_reach(self._service.incoming),
+                departure=self._service.store.outbox.departure,
+                dropped_payloads=self._service.dropped_payloads,
                 unsent_events=self._service.store.outbox.count(),
                 held=self._service.held(),
                 held_bytes=self._service.store.index.live_size_bytes(),
@@ -284,6 +309,12 @@ class Desk:
 
 _LEDGER_PART = 1000
 """Entries in one part of the ledger: each is at most some 2.5 KB, and a payload at most 4 MiB."""
+
+
+def _reach(incoming: Incoming | None) -> str:
+    if incoming is None:
+        return ""
+    return "reach us" if incoming.works else f"do not reach us: {incoming.detail or 'nobody knows why'}"
 
 
 def _ledger_line(name: str, signed: Signed) -> bytes:

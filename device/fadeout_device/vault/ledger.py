@@ -85,6 +85,16 @@ class OpenedEntry(_Entry, tag="opened", frozen=True, kw_only=True):
     recordings: tuple[str, ...]
 
 
+class AcknowledgedEntry(_Entry, tag="acknowledged", frozen=True, kw_only=True):
+    """A subscriber says that it has forgotten everything up to an erasure's number. Said, not proved."""
+
+    consumer: str
+    """Its name at the broker."""
+    era: str
+    """In which the number counts."""
+    n: int
+
+
 class Checkpoint(_Entry, tag="checkpoint", frozen=True, kw_only=True):
     """Entries whose end date had come were dropped, up to this one."""
 
@@ -98,7 +108,7 @@ class Rekeyed(_Entry, tag="rekeyed", frozen=True, kw_only=True):
     public_key: Hash
 
 
-Entry = Begun | ErasedEntry | FailedEntry | OpenedEntry | Checkpoint | Rekeyed
+Entry = Begun | ErasedEntry | FailedEntry | OpenedEntry | AcknowledgedEntry | Checkpoint | Rekeyed
 
 
 class Signed(NamedTuple):

@@ -101,6 +101,10 @@ class LedgerBook:
             opened = sum(counts[name] for name in part)
             self._append(ledger.OpenedEntry, now_s, by=by, purpose=purpose, items=opened, recordings=part)
 
+    def acknowledged(self, consumer: str, era: str, n: int, now_s: float) -> None:
+        """Write that a subscriber says that it has forgotten."""
+        self._append(ledger.AcknowledgedEntry, now_s, consumer=consumer, era=era, n=n)
+
     def expire(self, now_s: float) -> None:
         """Drop the entries whose end date has come, and say so in a new one."""
         last = self._index.db.execute(

@@ -30,6 +30,7 @@ from fadeout_device.vault.telling import NotNow, Teller
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fadeout_device.vault.outbox import Departure
     from fadeout_device.vault.service import Service
     from fadeout_device.wire import Connection
 
@@ -75,12 +76,16 @@ class ReporterArrow:
     def __init__(self, service: Service, settings: arrow.BrokerSettings) -> None:
         self._service = service
         self._settings = settings
+        service.subscribers.expected = settings.subscribers
+        self._outbox = service.store.outbox
         self._standing = Standing(service, settings)
         self._teller = Teller(service, settings)
         self.on_asked: Callable[[arrow.Asked], None] = lambda _asked: None
         """Called with each command, under the service's lock; answers go to `answer`."""
         self._connection: Connection | None = None
         self._is_connected = False
+        self._is_quiet = self._outbox.departure != ""
+        """Whether this device has left the broker."""
         # From a random number, so that none is taken for one of a process before.
         self._numbers = itertools.count(1 + secrets.randbelow(2**40))
         self._in_flight: dict[int, Sent] = {}
@@ -120,7 +125,7 @@ class ReporterArrow:
             raise WireError("a second reporter came while the first is here")
         self._connection = connection
         self._service.is_reporter_here = True
-        if connection.stage != CONFIGURED:
+        if connection.stage != CONFIGURED and self._outbox.departure != "done":
             self._configure()
 
     def _configure(self) -> None:
@@ -191,7 +196,7 @@ class ReporterArrow:
                 case arrow.Asked():
                     self.on_asked(said)
                 case arrow.Acknowledged():
-                    pass
+                    self._service.subscribers.hear(said.consumer, said.ack)
             self.pump()
 
     def _link(self, link: arrow.BrokerLink) -> None:
@@ -213,6 +218,9 @@ class ReporterArrow:
         sent = self._in_flight.pop(number, None)
         if sent is None or sent.what in {"standing", "answer"}:
             return
+        if sent.what == "withdraw":
+            self._has_left()
+            return
         self._told.add(sent)
         happening = {"action": "reported", "erase": "withdrawn"}.get(sent.what)
         if happening:
@@ -229,10 +237,20 @@ class ReporterArrow:
 
     def pump(self) -> None:
         """Hand over what can be handed over. Called after every change, under the service's lock."""
-        if self._connection is None or not self._is_connected:
+        self._service.subscribers.write(self._service.clock.proven())
+        if self._connection is None:
             return
-        self._remove_told()
+        departure = self._outbox.departure
+        self._is_quiet = departure != ""
         try:
+            if not departure and self._connection.stage != CONFIGURED:
+                self._configure()
+            if not self._is_connected:
+                return
+            if departure:
+                self._leave_the_broker(departure)
+                return
+            self._remove_told()
             self._hand_over_alarm()
             self._hand_over_standing()
             while self._answers and len(self._in_flight) < _PLACES:
@@ -245,6 +263,27 @@ class ReporterArrow:
             log.info("the reporter is gone: %s", err)
             self._is_connected = False
         self._remove_told()
+
+    def _leave_the_broker(self, departure: Departure) -> None:
+        """Have the broker cleared of this device, and send nothing else."""
+        left = Sent("withdraw")
+        if departure == "asked" and left not in self._in_flight.values():
+            number = next(self._numbers)
+            self._in_flight[number] = left
+            self._send(arrow.Withdraw(number))
+
+    def _has_left(self) -> None:
+        assert self._connection is not None  # noqa: S101 - it has just said so
+        self._connection.stage = ""  # it needs its settings again, if this device comes back
+        self._is_connected = False
+        index = self._service.store.index
+        try:
+            with index.transaction():
+                if self._outbox.departure == "asked":
+                    self._outbox.depart("done")
+        except StorageError as err:
+            log.warning("that the broker is cleared cannot be stored yet: %s", err)
+        self._service.has_left.notify_all()
 
     def answer(self, reply: contract.Reply, reply_to: str | None, correlation: bytes | None) -> None:
         """Send the answer to a command; the oldest is lost when too many wait. Under the service's lock."""
@@ -273,16 +312,15 @@ class ReporterArrow:
         return stands.era != wanted.era or wanted.since > stands.n + 1
 
     def _hand_over_notices(self) -> None:
-        outbox = self._service.store.outbox
         known = self._known()
-        for notice in outbox.notices.untold(_PLACES_OF_LINES):
+        for notice in self._outbox.notices.untold(_PLACES_OF_LINES):
             sent = Sent("erase", str(notice.n))
             if sent in known:
                 continue
             if len(self._in_flight) >= _PLACES_OF_LINES:
                 return
             payload = contract.EraseNotice(
-                v=contract.VERSION, era=outbox.notices.era, n=notice.n, ids=notice.ids
+                v=contract.VERSION, era=self._outbox.notices.era, n=notice.n, ids=notice.ids
             )
             self._hand_over(sent, arrow.Publish(0, payload))
 
@@ -290,7 +328,7 @@ class ReporterArrow:
         known = self._known()
         if len(self._in_flight) >= _PLACES_OF_LINES:
             return
-        for line in self._service.store.outbox.lines():
+        for line in self._outbox.lines():
             sent = Sent(line.what, line.about)
             if sent in known:
                 continue
@@ -313,14 +351,13 @@ class ReporterArrow:
     def _remove_told(self) -> None:
         if not self._told:
             return
-        store = self._service.store
         try:
-            with store.index.transaction():
+            with self._service.store.index.transaction():
                 for sent in self._told:
                     if sent.what == "erase":
-                        store.outbox.notices.mark_told(int(sent.about))
+                        self._outbox.notices.mark_told(int(sent.about))
                     else:
-                        store.outbox.remove(sent.what, sent.about)
+                        self._outbox.remove(sent.what, sent.about)
         except StorageError as err:
             log.warning("what was reported cannot be removed from the outbox yet: %s", err)
         else:
@@ -331,7 +368,7 @@ class ReporterArrow:
     def hand_over_alarm(self) -> None:
         """Hand an alarm over, without the service's lock: whoever holds it may stand still."""
         try:
-            if self._is_connected:
+            if self._is_connected and not self._is_quiet:
                 self._hand_over_alarm()
         except WireError as err:
             log.info("the reporter is gone: %s", err)

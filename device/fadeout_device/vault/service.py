@@ -25,6 +25,7 @@ from fadeout_device.vault.alarms import Alarms
 from fadeout_device.vault.ear_line import EarLine
 from fadeout_device.vault.errors import EraseError, SealError
 from fadeout_device.vault.privacy import Privacy
+from fadeout_device.vault.subscribers import Subscribers
 from fadeout_device.vault.watchers import Watchers
 
 if TYPE_CHECKING:
@@ -86,6 +87,9 @@ class Service:
         """Set once nothing overdue is left: before that the microphone stays closed (P11)."""
         self.confinement = confinement
         self._sweep_s = sweep_s
+        self.subscribers = Subscribers(store.index, store.outbox.notices, store.ledger)
+        self.has_left = threading.Condition(self.lock)
+        """Told when this device is cleared from the broker."""
         self._ear_line = EarLine(self.lock)
         self._last_sweep_s: float | None = None
         self._last_sweep = "none yet"
@@ -301,10 +305,11 @@ class Service:
             self._sweep_failed(err)
             raise
 
-    def reset(self) -> str:
+    def reset(self, before_it_forgets: Callable[[], None] = lambda: None) -> str:
         """Make it as new, for another owner: a panic, and nothing that was ever stored. As `panic`."""
         with self.lock:
             left = self.panic()
+            before_it_forgets()
             self.store.forget_owner(__version__)
             self.privacy.forget()
             self.store.enforced.forget()

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+import verify_receipts
 
 from device.vault.conftest import utterance
 from fadeout_broker import arrow, contract
-from fadeout_device import messages, questions
+from fadeout_device import answers, messages, questions
 from fadeout_device.confine import Confinement
 from fadeout_device.vault.desk import Desk
 from fadeout_device.vault.reporter_arrow import ReporterArrow
@@ -351,3 +352,184 @@ def test_the_end_of_an_item_that_was_shortened_is_told(
         rig.clock.now_s = action.ends_at_s - 80_000
         service.sweep()
     assert reporter.expect(contract.EraseNotice).ids == (told.id,)
+
+
+# ---- receipts, acknowledgements, faults
+
+
+def test_a_receipt_is_signed_and_numbered(
+    rig: Rig, service: Service, report: Callable[[], FakeReporter]
+) -> None:
+    for _ in range(2):
+        service.seal(utterance(), AUDIO)
+        Desk(service).erase(questions.Erase(last=1))
+    reporter = report()
+    reporter.connect()
+    receipts = [reporter.expect(contract.ReceiptEvent) for _ in range(2)]
+    assert [(receipt.n, receipt.items, receipt.reason) for receipt in receipts] == [
+        (1, 2, "user"), (2, 2, "user"),
+    ]  # fmt: skip
+    text = b"\n".join(contract.encode(receipt) for receipt in receipts).decode()
+    assert verify_receipts.verify_receipts(text, key=rig.store.ledger.public_key).missing == []
+
+
+def test_a_receipt_is_not_told_after_a_day(
+    rig: Rig, service: Service, report: Callable[[], FakeReporter]
+) -> None:
+    service.seal(utterance(), AUDIO)
+    Desk(service).erase(questions.Erase(last=1))
+    rig.clock.now_s += 86400
+    service.seal(utterance(), AUDIO)
+    Desk(service).erase(questions.Erase(last=1))
+    reporter = report()
+    reporter.connect()
+    assert reporter.expect(contract.ReceiptEvent).n == 2, "the gap tells that one was missed"
+
+
+def test_what_a_subscriber_acknowledges_is_written(
+    rig: Rig, service: Service, report: Callable[[], FakeReporter]
+) -> None:
+    reporter = report()
+    reporter.connect()
+    service.seal(utterance(), AUDIO)
+    reporter.expect(contract.ActionEvent)
+    Desk(service).erase(questions.Erase(last=1))
+    notice = reporter.expect(contract.EraseNotice)
+    reporter.say(arrow.Acknowledged("hass", contract.Ack(v=1, era=notice.era, n=notice.n)))
+    _wait_until(service, lambda: [row.acknowledged for row in service.subscribers.all()] == [1])
+    assert any(b'"acknowledged"' in signed.body for signed in rig.store.ledger.entries())
+
+
+def test_what_the_reporter_drops_is_counted_and_does_not_come_again(
+    rig: Rig, service: Service, report: Callable[[], FakeReporter]
+) -> None:
+    service.seal(utterance(), AUDIO)
+    reporter = report()
+    reporter.connect()
+    event = reporter.receive_event()
+    reporter.say(arrow.Dropped(event.seq, "$.payload.ttl"))
+    _wait_until(service, lambda: rig.store.outbox.count() == 0)
+    assert Desk(service).status().dropped_payloads == 1
+
+
+def test_whether_commands_reach_us_is_told_until_the_connection_ends(
+    service: Service, report: Callable[[], FakeReporter]
+) -> None:
+    reporter = report()
+    reporter.connect()
+    reporter.say(arrow.Incoming(works=False, detail="the ACL swallows it"))
+    _wait_until(service, lambda: Desk(service).status().commands == "do not reach us: the ACL swallows it")
+    reporter.say(arrow.Incoming(works=True))
+    _wait_until(service, lambda: Desk(service).status().commands == "reach us")
+    reporter.link(connected=False)
+    _wait_until(service, lambda: Desk(service).status().commands == "")
+
+
+# ---- leaving
+
+
+def test_a_device_that_leaves_is_cleared_and_stays_quiet_until_it_comes_back(
+    rig: Rig, service: Service, report: Callable[[], FakeReporter]
+) -> None:
+    reporter = report()
+    reporter.connect()
+    service.seal(utterance(), AUDIO)
+    reporter.expect(contract.ActionEvent)
+    era = rig.store.outbox.notices.era
+    reporter.link(connected=False)
+    _wait_until(service, lambda: service.broker == "gone")
+    assert Desk(service).forget(questions.Forget()) == answers.Departed("asked", "gone")
+    service.seal(utterance(), AUDIO)
+    reporter.link(connected=True)
+    while not isinstance(left := reporter.receive(), arrow.Withdraw):
+        pass
+    reporter.say(arrow.Published(left.seq))
+    reporter.say(arrow.BrokerLink(connected=False, detail="withdrawn"))
+    _wait_until(service, lambda: rig.store.outbox.departure == "done")
+    assert rig.store.outbox.count() == 0, "nothing waits that nobody is to be told"
+    reporter.close()
+    again = report()
+    service.seal(utterance(), AUDIO)
+    Desk(service).erase(questions.Erase(everything=True))
+    assert not again.has_more(), "not even the settings"
+    assert Desk(service).forget(questions.Forget(is_undone=True)).departure == ""
+    again.connect()
+    mark = again.expect(contract.EraseBefore)
+    assert (mark.era != era, mark.n) == (True, 0), "subscribers forget what they had"
+    service.seal(utterance(), AUDIO)
+    assert isinstance(again.receive_event().payload, contract.ActionEvent)
+
+
+def test_leaving_waits_for_a_broker_that_is_there(
+    service: Service, report: Callable[[], FakeReporter]
+) -> None:
+    reporter = report()
+    reporter.connect()
+    _wait_until(service, lambda: service.broker == "connected")
+    departed: list[answers.Departed] = []
+    asker = threading.Thread(target=lambda: departed.append(Desk(service).forget(questions.Forget())))
+    asker.start()
+    while not isinstance(left := reporter.receive(), arrow.Withdraw):
+        pass
+    reporter.say(arrow.Published(left.seq))
+    asker.join(60)
+    assert departed == [answers.Departed("done", "connected")]
+    assert Desk(service).forget(questions.Forget()).departure == "done", "once is enough"
+
+
+def test_a_reset_clears_the_broker_of_the_device_that_was(
+    rig: Rig, service: Service, report: Callable[[], FakeReporter]
+) -> None:
+    reporter = report()
+    reporter.connect()
+    _wait_until(service, lambda: service.broker == "connected")
+    service.seal(utterance(), AUDIO)
+    erased: list[answers.Erased] = []
+    asker = threading.Thread(target=lambda: erased.append(Desk(service).reset()))
+    asker.start()
+    while not isinstance(left := reporter.receive(), arrow.Withdraw):
+        pass
+    assert rig.store.index.live() == [], "the keys went first"
+    reporter.say(arrow.Published(left.seq))
+    asker.join(60)
+    assert [answer.note for answer in erased] == [""]
+    assert rig.store.outbox.departure == ""
+
+
+def test_a_reset_without_a_broker_says_what_it_could_not_clear(
+    service: Service, report: Callable[[], FakeReporter]
+) -> None:
+    reporter = report()
+    reporter.receive()
+    reporter.link(connected=False)
+    _wait_until(service, lambda: service.broker == "gone")
+    assert "could not be cleared" in Desk(service).reset().note
+
+
+# ---- the process after this one
+
+
+def test_a_new_process_goes_on_where_this_one_stopped(
+    rig: Rig, service: Service, report: Callable[[], FakeReporter]
+) -> None:
+    service.seal(utterance(), AUDIO)
+    reporter = report()
+    reporter.connect()
+    event = reporter.receive_event()
+    with service.lock:
+        service.alarms.set("canary", "it lives")
+        service.on_change()
+    alarm = reporter.receive_event()
+    with service.lock:
+        state = msgspec.json.decode(
+            msgspec.json.encode(reporter.arrow.hand_over()), type=type(reporter.arrow.hand_over())
+        )
+        following = ReporterArrow(service, SETTINGS)
+        following.take_over(state)
+        following._arrived(event.seq)
+        following._arrived(alarm.seq)
+        following._remove_told()
+        assert rig.store.outbox.count() == 0
+        assert rig.store.index.get_meta("alarms_told") == "canary"
+        assert following._stands == reporter.arrow._stands
+        assert next(following._numbers) > alarm.seq
