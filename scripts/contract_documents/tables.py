@@ -51,21 +51,23 @@ def put_into(text: str, parts: dict[str, str]) -> str:
     return text
 
 
-def _row(*cells: str) -> str:
+def row(*cells: str) -> str:
+    """Return one row of a table."""
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
 
 
-def _head(*cells: str) -> str:
-    return _row(*cells) + "|" + "---|" * len(cells) + "\n"
+def head(*cells: str) -> str:
+    """Return the first rows of a table."""
+    return row(*cells) + "|" + "---|" * len(cells) + "\n"
 
 
 def _topics() -> str:
-    rows = _head("`fadeout/<node>/` …", "from", "retained", "expiry", "padded to", "what")
-    rows += _row("`availability`", "device; will", "yes", "no", "no", "`online`, `stopped`, `offline`")
+    rows = head("`fadeout/<node>/` …", "from", "retained", "expiry", "padded to", "what")
+    rows += row("`availability`", "device; will", "yes", "no", "no", "`online`, `stopped`, `offline`")
     for shape in OUTGOING:
         assert issubclass(shape.struct, Payload)  # noqa: S101 - what leaves is
         has_end = "ttl" in shape.struct.__struct_fields__
-        rows += _row(
+        rows += row(
             f"`{shape.topic}`",
             "device",
             "yes" if shape.struct.is_retained else "no",
@@ -74,17 +76,15 @@ def _topics() -> str:
             f"[`{shape.tag}`](#{shape.tag})" + (f": {_WHEN[shape.name]}" if shape.name in _WHEN else ""),
         )
     for shape in INCOMING:
-        rows += _row(
-            f"`{shape.topic}`", "others", "must not", "any", "no", f"[`{shape.name}`](#{shape.name})"
-        )
+        rows += row(f"`{shape.topic}`", "others", "must not", "any", "no", f"[`{shape.name}`](#{shape.name})")
     return rows
 
 
 def _words() -> str:
-    rows = _head("word", "form", "meaning")
+    rows = head("word", "form", "meaning")
     for name, value in SOURCE.aliases.items():
         if isinstance(value, ast.Subscript) and name not in {"Availability", "Alarm", "ReplyError"}:
-            rows += _row(f"`{name}`", _value(value), SOURCE.names[name])
+            rows += row(f"`{name}`", _value(value), SOURCE.names[name])
     return rows
 
 
@@ -104,16 +104,16 @@ def _part(name: str) -> str:
 
 
 def _fields(struct: type[msgspec.Struct]) -> str:
-    rows = _head("field", "value", "meaning")
+    rows = head("field", "value", "meaning")
     if struct.__struct_config__.tag is not None:
-        rows += _row("`type`", f"`{struct.__struct_config__.tag}`", "")
+        rows += row("`type`", f"`{struct.__struct_config__.tag}`", "")
     for field in msgspec.structs.fields(struct):
         source = SOURCE.fields[struct.__name__][field.name]
         value = _value(source.annotation)
         if not field.required:
             value = value.removesuffix(" or `null`") + "; may be left out"
         meaning = "" if field.name == "v" else SOURCE.text_of(struct.__name__, field.name)
-        rows += _row(f"`{field.name}`", value, meaning)
+        rows += row(f"`{field.name}`", value, meaning)
     return rows
 
 

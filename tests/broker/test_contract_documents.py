@@ -14,6 +14,7 @@ import jsonschema
 import msgspec
 import pytest
 import yaml
+from contract_documents.documents import main as make
 from contract_documents.schemas import schema_of
 from contract_documents.shapes import SHAPES, SOURCE
 from contract_documents.tables import put_into
@@ -29,11 +30,6 @@ DOCS = ROOT / "docs"
 NODE = "sp-7f3a9c"
 
 
-def _make(docs: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "scripts/make_contract"), "--docs", str(docs), *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-
-
 @pytest.fixture
 def docs(tmp_path: Path) -> Path:
     """A copy of the documents that may be changed."""
@@ -45,7 +41,8 @@ def docs(tmp_path: Path) -> Path:
 
 
 def test_the_documents_are_what_the_structs_say() -> None:
-    done = _make(DOCS, "--check")
+    command = [sys.executable, str(ROOT / "scripts/make_contract"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
@@ -56,30 +53,33 @@ def test_the_documents_are_what_the_structs_say() -> None:
         pytest.param("schemas/action.json", '"maximum": 2592000', '"maximum": 2592001', id="a schema"),
         pytest.param("contract.md", "| `ttl` | `Ttl` |", "| `ttl` | `Count` |", id="a table"),
         pytest.param("contract.md", '"action":"light.on"', '"action":"light.off"', id="an example"),
+        pytest.param("metadata.md", "| random, and of no use", "| of no use", id="what a field gives away"),
     ],
 )
-def test_a_document_that_says_something_else_is_shown(docs: Path, name: str, was: str, becomes: str) -> None:
+def test_a_document_that_says_something_else_is_shown(
+    docs: Path, name: str, was: str, becomes: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     text = (docs / name).read_text()
     assert was in text
     (docs / name).write_text(text.replace(was, becomes, 1))
-    done = _make(docs, "--check")
-    assert done.returncode == 1
-    assert "hint: scripts/make_contract" in done.stderr
-    removed = [line for line in done.stdout.splitlines() if line.startswith("-") and becomes in line]
+    assert make(["--docs", str(docs), "--check"]) == 1
+    shown = capsys.readouterr()
+    assert "hint: scripts/make_contract" in shown.err
+    removed = [line for line in shown.out.splitlines() if line.startswith("-") and becomes in line]
     assert len(removed) == 1
-    assert _make(docs).returncode == 0
+    assert make(["--docs", str(docs)]) == 0
     assert (docs / name).read_text() == text
 
 
-def test_a_schema_of_nothing_is_shown_and_removed(docs: Path) -> None:
+def test_a_schema_of_nothing_is_shown_and_removed(docs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (docs / "schemas" / "words.json").write_text("{}\n")
     (docs / "schemas" / "state.json").unlink()
-    done = _make(docs, "--check")
-    assert done.returncode == 1
-    assert "docs/schemas/words.json" in done.stdout
-    assert "docs/schemas/state.json" in done.stdout
-    assert _make(docs).returncode == 0
-    assert _make(docs, "--check").returncode == 0
+    assert make(["--docs", str(docs), "--check"]) == 1
+    shown = capsys.readouterr().out
+    assert "docs/schemas/words.json" in shown
+    assert "docs/schemas/state.json" in shown
+    assert make(["--docs", str(docs)]) == 0
+    assert make(["--docs", str(docs), "--check"]) == 0
 
 
 def test_a_document_without_a_place_for_a_table_is_an_error() -> None:
