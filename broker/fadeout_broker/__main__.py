@@ -14,6 +14,7 @@ import argcomplete
 import msgspec
 
 from fadeout_broker import arrow, contract
+from fadeout_broker.conformance import arguments as conformance_arguments
 from fadeout_broker.errors import FadeoutBrokerError, UsageError
 from fadeout_broker.provision import arguments as provision_arguments
 
@@ -87,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     listen.add_argument("--quiet", action="store_true", help="do not say on standard error that it listens")
     listen.set_defaults(run=_listen)
 
+    conformance_arguments.add(commands)
     provision_arguments.add(commands)
     return parser
 

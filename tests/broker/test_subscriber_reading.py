@@ -88,8 +88,8 @@ def test_whose_topic_it_is(topic: str, node: str | None) -> None:
     assert node_of(topic) == node
 
 
-def test_the_watermark_is_asked_for_first() -> None:
-    assert filters(None)[0] == "fadeout/+/erase/before"
+def test_erasures_are_asked_for_first() -> None:
+    assert filters(None)[:2] == ("fadeout/+/erase/before", "fadeout/+/erase/notice")
     assert set(filters("sp-1")) == {
         f"fadeout/sp-1/{end}"
         for end in ("availability", "state", "event/action", "event/alarm", "erase/notice", "erase/before")

@@ -49,12 +49,9 @@ class Malformed(NamedTuple):
 _KINDS: dict[str, type[Said]] = {kind.topic: kind for kind in get_args(Said)}
 _WORDS: dict[bytes, contract.Availability] = {word.encode(): word for word in get_args(contract.Availability)}
 _AVAILABILITY = contract.availability_topic("")[len(contract.prefix_of("")) :]
-# The watermark first: what it makes us forget is what came before the subscription.
-_ENDS = (
-    contract.EraseBefore.topic,
-    *(end for end in _KINDS if end != contract.EraseBefore.topic),
-    _AVAILABILITY,
-)
+# The watermark and the notices first: what they take is what came before the subscription.
+_FIRST = (contract.EraseBefore.topic, contract.EraseNotice.topic)
+_ENDS = (*_FIRST, *(end for end in _KINDS if end not in _FIRST), _AVAILABILITY)
 
 
 def filters(node: str | None) -> tuple[str, ...]:

@@ -1,0 +1,1 @@
+"""Tries anybody's subscriber: does it forget what it must, and is what it acknowledges true?"""
