@@ -52,9 +52,11 @@ class EraseRequest(_Request, frozen=True, kw_only=True):
     ids: Annotated[tuple[EventId, ...], Meta(max_length=MAX_IDS)] = ()
     """Those whose events have these ids. An id that names nothing is no error."""
     last: Annotated[int, Meta(ge=1, le=1000)] | None = None
-    """So many of the newest."""
+    """So many of the newest. With a `transaction`, a message that the broker delivers twice does no more
+    than once; without one it takes the next ones."""
     last_minutes: Annotated[int, Meta(ge=1, le=43200)] | None = None
-    """Whatever was captured, in part or whole, in so many minutes before now."""
+    """Whatever was captured, in part or whole, in so many minutes before now; and where that is not certain,
+    more: nothing is opened to look, and the index knows the time of a capture only to a sweep."""
     all: bool = False
     """Everything that is held."""
     transaction: Transaction | None = None

@@ -16,7 +16,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from fadeout_device.vault import control_arrow, ear_arrow, handover
+from fadeout_device.vault import afar, control_arrow, ear_arrow, handover
 from fadeout_device.vault.clock import ReplayClock, SystemClock
 from fadeout_device.vault.doors import Doors
 from fadeout_device.vault.durable import reason, storage_errors
@@ -158,6 +158,9 @@ class _Vault:
             )
         self._reporter = ReporterArrow(self.service, config.mqtt)
         self.service.on_change = self._reporter.pump
+        asked = afar.Settings(self._reporter.node, config.mqtt.commands)
+        self._afar = afar.Afar(self.service, asked, self._reporter.answer)
+        self._reporter.on_asked = self._afar.hear
         self.doors = Doors(
             {
                 "control": lambda connection: control_arrow.serve(connection, self.service),
@@ -205,9 +208,13 @@ class _Vault:
         """Become a new process, unless somebody is in the middle of a message."""
         now = time.monotonic()
         self._patience_ends_mono_s = self._patience_ends_mono_s or now + _PATIENCE_S
+        if not self._afar.is_idle:
+            return
         paused = self.doors.pause(self._patience_ends_mono_s - now)
         if paused is None:
             return
+        # From here on nobody asks for anything; somebody may have just before.
+        self._afar.settle()
         listeners, visitors = paused
         with self.service.lock:
             listening = [handover.Listening(arrow, sock.fileno()) for arrow, sock in listeners.items()]
@@ -224,7 +231,7 @@ class _Vault:
             ear, last_sweep_s, last_sweep = self.service.hand_over()
             told = handover.Handover(
                 lock_descriptor, tuple(listening), tuple(visiting), ear, self._reporter.hand_over(),
-                self.service.broker, last_sweep_s, last_sweep,
+                self._afar.hand_over(), self.service.broker, last_sweep_s, last_sweep,
                 self.service.privacy.state, self.store.enforced.caps, self.clock.now(),
                 self.store.keyring.is_settled,
             )  # fmt: skip
@@ -236,6 +243,7 @@ class _Vault:
         """Take over from the process that became this one."""
         self.service.take_over(before.ear, before.last_sweep_s, before.last_sweep)
         self._reporter.take_over(before.reporter)
+        self._afar.take_over(before.afar)
         self.service.broker = before.broker
         self.service.privacy.take_over(before.modes)
         self.store.enforced.take_over(before.caps)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fadeout_device.messages import EarState
+from fadeout_device.vault.afar import AfarState
 from fadeout_device.vault.caps import Caps
 from fadeout_device.vault.modes import State
 from fadeout_device.vault.reporter_arrow import ReporterState
@@ -55,6 +56,7 @@ class Handover(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     visiting: tuple[Visiting, ...]
     ear: EarState | None
     reporter: ReporterState
+    afar: AfarState
     broker: str
     last_sweep_s: float | None
     last_sweep: str

@@ -65,6 +65,7 @@ class ReporterState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     told: tuple[Sent, ...]
     alarm: tuple[int, contract.AlarmEvent] | None
     standing: tuple[contract.Outgoing, ...]
+    answers: tuple[arrow.Publish, ...]
     state_sent_s: float
     incoming: arrow.Incoming | None
     dropped: int
@@ -131,7 +132,7 @@ class ReporterArrow:
     def _configure(self) -> None:
         assert self._connection is not None  # noqa: S101 - somebody is here
         self._is_connected = False  # until the reporter says so of these settings
-        self._send(arrow.Configure(self._settings, self._node()))
+        self._send(arrow.Configure(self._settings, self.node()))
         self._connection.stage = CONFIGURED
 
     def _leave(self) -> None:
@@ -148,6 +149,7 @@ class ReporterArrow:
             told=tuple(self._told),
             alarm=self._alarm_in_flight,
             standing=tuple(self._stands.values()),
+            answers=tuple(self._answers),
             state_sent_s=self._state_sent_s,
             incoming=self._service.incoming,
             dropped=self._service.dropped_payloads,
@@ -161,10 +163,11 @@ class ReporterArrow:
         self._told = set(state.told)
         self._alarm_in_flight = state.alarm
         self._stands = {payload.topic: payload for payload in state.standing}
+        self._answers.extend(state.answers)
         self._state_sent_s = state.state_sent_s
         self._service.incoming, self._service.dropped_payloads = state.incoming, state.dropped
 
-    def _node(self) -> str:
+    def node(self) -> str:
         """Return this device's name in topics: configured, or random and kept."""
         if self._settings.node is not None:
             return self._settings.node

@@ -86,7 +86,8 @@ class Service:
         self.is_ready = threading.Event()
         """Set once nothing overdue is left: before that the microphone stays closed (P11)."""
         self.confinement = confinement
-        self._sweep_s = sweep_s
+        self.sweep_s = sweep_s
+        """The longest time between two sweeps."""
         self.subscribers = Subscribers(store.index, store.outbox.notices, store.ledger)
         self.has_left = threading.Condition(self.lock)
         """Told when this device is cleared from the broker."""
@@ -226,13 +227,13 @@ class Service:
         """Return the time until the next sweep is needed; not above zero when it is now."""
         with self.lock:
             now = self.clock.proven()
-            last = now - self._sweep_s if self._last_sweep_s is None else self._last_sweep_s
+            last = now - self.sweep_s if self._last_sweep_s is None else self._last_sweep_s
             next_end = self.store.index.next_end_s()
-            until_end = self._sweep_s if next_end is None else next_end - now
+            until_end = self.sweep_s if next_end is None else next_end - now
             if self._last_sweep != "ok":
                 # What failed is tried again soon, but not in a busy loop.
-                return min(60.0, self._sweep_s) - (now - last)
-            return min(until_end, self._sweep_s - (now - last))
+                return min(60.0, self.sweep_s) - (now - last)
+            return min(until_end, self.sweep_s - (now - last))
 
     @property
     def ear(self) -> EarState | None:
@@ -274,7 +275,24 @@ class Service:
             EraseError: the keys may still exist; it will be tried again.
         """
         with self.lock:
-            self._erase(lambda: self._erase_together(items))
+            self.begin_erasing(items)
+            self.finish_erasing(items)
+
+    def begin_erasing(self, items: list[Item]) -> None:
+        """Have nothing open these any more; their keys go with `finish_erasing`. Raises as `erase_items`."""
+
+        def intend() -> list[Item]:
+            if items:
+                self.store.eraser.intend(items, "user")
+            return []
+
+        with self.lock:
+            self._erase(intend)
+
+    def finish_erasing(self, items: list[Item]) -> None:
+        """Wait until the keys of these are gone; raises as `erase_items`."""
+        with self.lock:
+            self._erase(lambda: self._forget_together(items))
 
     def erase_everything(self) -> list[Item]:
         """Erase every key there is; raises as `erase_items`."""
@@ -318,10 +336,7 @@ class Service:
             self.on_renewal()
         return left
 
-    def _erase_together(self, items: list[Item]) -> list[Item]:
-        if not items:
-            return []
-        self.store.eraser.intend(items, "user")
+    def _forget_together(self, items: list[Item]) -> list[Item]:
         while not self.store.eraser.are_gone(items):
             wait_s = self._forgot_mono_s + self._coalesce_s - time.monotonic()
             if wait_s <= 0:

@@ -225,7 +225,7 @@ def test_the_end_of_an_alarm_is_reported_by_the_vault_after_this_one(
 
 def test_the_node_is_random_and_kept(rig: Rig, service: Service) -> None:
     arrows = [ReporterArrow(service, arrow.BrokerSettings()) for _ in range(2)]
-    first, second = (arrow._node() for arrow in arrows)
+    first, second = (arrow.node() for arrow in arrows)
     assert first == second
     assert first.startswith("sp-")
     rig.store.index.get_meta("node")
