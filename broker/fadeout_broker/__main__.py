@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import argcomplete
 import msgspec
 
-from fadeout_broker import arrow, contract
+from fadeout_broker import connection_options, contract
 from fadeout_broker.conformance import arguments as conformance_arguments
 from fadeout_broker.errors import FadeoutBrokerError, UsageError
 from fadeout_broker.provision import arguments as provision_arguments
@@ -46,21 +46,14 @@ def _local(arguments: argparse.Namespace) -> int:
 
 
 def _listen(arguments: argparse.Namespace) -> int:
-    settings = {name: getattr(arguments, name) for name in _SETTINGS if getattr(arguments, name) is not None}
-    if arguments.tls:
-        settings.setdefault("port", _TLS_PORT)
+    settings = connection_options.settings(arguments)
     try:
-        checked = msgspec.convert(settings, arrow.BrokerSettings)
         node = msgspec.convert(arguments.node, contract.Node | None)
     except msgspec.ValidationError as err:
         raise UsageError(f"an option has no usable value: {err}", "see fadeout-broker listen --help") from err
     from fadeout_broker import listen  # noqa: PLC0415 - each command loads only what it needs
 
-    return listen.run(checked, node, as_json=arguments.json, is_quiet=arguments.quiet)
-
-
-_TLS_PORT = 8883  # secure-mqtt, in IANA's registry
-_SETTINGS = ("host", "port", "username", "password_file", "tls", "ca_file", "cert_file", "key_file")
+    return listen.run(settings, node, as_json=arguments.json, is_quiet=arguments.quiet)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -70,20 +63,13 @@ def _parser() -> argparse.ArgumentParser:
 
     local = commands.add_parser("local", help="run a throw-away Mosquitto on this machine's loopback")
     local.add_argument("--folder", type=Path, help="where its configuration and log go (default: temporary)")
-    local.add_argument("--port", type=_port, help="the TCP port (default: a free one)")
+    local.add_argument("--port", type=connection_options.port, help="the TCP port (default: a free one)")
     local.add_argument("--json", action="store_true", help='print {"host": …, "port": …} when it is ready')
     local.set_defaults(run=_local)
 
     listen = commands.add_parser("listen", help="show every fadeout message that a broker passes on")
-    listen.add_argument("--host", help="the broker (default: localhost)")
-    listen.add_argument("--port", type=_port, help="its TCP port (default: 1883, with --tls 8883)")
+    connection_options.add(listen)
     listen.add_argument("--node", help="only this device's messages (default: all)")
-    listen.add_argument("--username", help="log in as this user")
-    listen.add_argument("--password-file", help="a file with the password on its first line")
-    listen.add_argument("--tls", action="store_true", default=None, help="encrypt, and check the certificate")
-    listen.add_argument("--ca-file", help="the broker's CA (default: those of this system)")
-    listen.add_argument("--cert-file", help="our client certificate")
-    listen.add_argument("--key-file", help="its key")
     listen.add_argument("--json", action="store_true", help="one JSON object per line")
     listen.add_argument("--quiet", action="store_true", help="do not say on standard error that it listens")
     listen.set_defaults(run=_listen)
@@ -91,12 +77,6 @@ def _parser() -> argparse.ArgumentParser:
     conformance_arguments.add(commands)
     provision_arguments.add(commands)
     return parser
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 65535:  # noqa: PLR2004 - RFC 9293, 16 bits
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: allowed are 1 to 65535")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -155,12 +155,7 @@ def of_lost_connection(
         return alert
     if accepted:
         return f"the connection to {where(settings)} was lost; is the broker running?"
-    if settings.tls:
-        # Our side of the handshake was done. In TLS 1.3 the broker judges our certificate only then, and
-        # its alert is lost when it closes before it has read our CONNECT.
-        place = where(settings)
-        return f"{place} closed the connection; does it want a client certificate? see [mqtt] cert_file"
-    return _closed_at_once(where(settings), tls=False)
+    return _hung_up(settings)
 
 
 def of_refused_publish(code: int, topic_filter: str) -> str:
@@ -188,6 +183,18 @@ def of_flapping(client_id: str, settings: BrokerSettings) -> str:
 
 def _reason(code: int) -> str | None:
     return _REASONS.get(code)
+
+
+def _hung_up(settings: BrokerSettings) -> str:
+    place = where(settings)
+    if not settings.tls:
+        return _closed_at_once(place, tls=False)
+    # Our side of the handshake was done. In TLS 1.3 the broker judges our certificate only then, and
+    # its alert is lost when it closes before it has read our CONNECT.
+    if settings.cert_file is None:
+        return f"{place} closed the connection; does it want a client certificate? see [mqtt] cert_file"
+    why = "it may be revoked, expired or from another CA; renew [mqtt] cert_file"
+    return f"{place} closed the connection; does it refuse our certificate? {why}"
 
 
 def _closed_at_once(place: str, *, tls: bool) -> str:

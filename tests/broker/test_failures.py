@@ -157,6 +157,14 @@ def test_why_an_event_was_refused_is_said_in_words(code: int, words: str) -> Non
     assert words in failures.of_refused_publish(code, "fadeout/sp-1/#")
 
 
+def test_a_broker_that_hangs_up_on_a_certificate_may_refuse_it() -> None:
+    settings = BrokerSettings(host="mqtt.home", tls=True, cert_file="/etc/fadeout/mqtt/client.crt")
+
+    line = failures.of_lost_connection(0x80, "", settings, from_broker=False, accepted=False)
+
+    assert "may be revoked" in line
+
+
 def test_a_line_fits_the_contract_even_for_the_longest_host() -> None:
     settings = BrokerSettings(host="a" * 253, port=65535, tls=True)
     for err in (ConnectionRefusedError(), TimeoutError(), _bad_certificate(20), SettingsError("x" * 400)):

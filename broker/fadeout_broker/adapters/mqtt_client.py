@@ -264,7 +264,7 @@ def new_client(settings: arrow.BrokerSettings, mqtt_client_id: str) -> Client:
     elif settings.password_file is not None:
         raise SettingsError("password_file without a username", "set [mqtt] username")
     if settings.tls:
-        client.tls_set_context(_tls_context(settings))
+        client.tls_set_context(tls_context(settings))
     return client
 
 
@@ -299,7 +299,12 @@ def _password(path: str | None) -> str | None:
         raise _unusable("password_file", path, err) from err
 
 
-def _tls_context(settings: arrow.BrokerSettings) -> ssl.SSLContext:
+def tls_context(settings: arrow.BrokerSettings) -> ssl.SSLContext:
+    """Return what TLS is spoken with: the broker's certificate is always checked.
+
+    Raises:
+        SettingsError: a file that the settings name cannot be used.
+    """
     try:
         context = ssl.create_default_context(cafile=settings.ca_file)
     except (OSError, ssl.SSLError) as err:

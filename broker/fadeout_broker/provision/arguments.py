@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from fadeout_broker import connection_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 BROKER_FOLDER = "/etc/mosquitto/fadeout"
 DEVICE_FOLDER = "/etc/fadeout/mqtt"
-_TLS_PORT = 8883  # secure-mqtt, in IANA's registry
+ROLES = ("device", "subscriber", "reader", "home-assistant")
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -44,6 +47,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     list_ = _verb(commands, "list", "show every certificate, and in how many days it ends")
     list_.add_argument("--json", action="store_true", help="one JSON object per line")
 
+    _check(commands)
+
 
 def _provision(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = _verb(
@@ -63,7 +68,10 @@ def _provision(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )  # fmt: skip
     parser.add_argument("--node", help="the first device, as with add-device")
     parser.add_argument(
-        "--port", type=_port, default=_TLS_PORT, help=f"the broker's TCP port (default: {_TLS_PORT})"
+        "--port",
+        type=connection_options.port,
+        default=connection_options.TLS_PORT,
+        help=f"the broker's TCP port (default: {connection_options.TLS_PORT})",
     )
     parser.add_argument("--bind", metavar="ADDRESS", help="listen on this address only (default: all)")
     parser.add_argument(
@@ -79,6 +87,46 @@ def _provision(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help=f"where the files will be on the broker's machine (default: {BROKER_FOLDER})",
     )  # fmt: skip
     _device_folder(parser)
+
+
+def _check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "check",
+        help="try out a broker: what must work, and what must be refused",
+        description="Connect, publish, try what must be refused, and say in plain words what is wrong.",
+        epilog=textwrap.dedent("""
+        examples:
+          fadeout-broker check --config /etc/fadeout/fadeout.toml       as the device does
+          fadeout-broker check --host broker.local --tls --ca-file ca.crt \\
+            --cert-file client.crt --key-file client.key                as a subscriber does
+        What it sends is harmless. The exit code is 0 if nothing failed, else 1.
+        """),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    connection_options.add(parser)
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="take the rest from a fadeout.toml's [mqtt]"
+    )
+    parser.add_argument("--node", help="the device's name in topics, or the subscriber's user name")
+    parser.add_argument(
+        "--role",
+        choices=ROLES,
+        help="what to try things out as (default: what our certificate says, else a device)",
+    )
+    parser.add_argument(
+        "--with-own-id",
+        action="store_true",
+        help="connect as the device itself does, to see whether another has its name; stop fadeout before",
+    )
+    parser.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS", help="for each answer (10)")
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    parser.set_defaults(run=_run_check)
+
+
+def _run_check(arguments: argparse.Namespace) -> int:
+    from fadeout_broker.provision import check  # noqa: PLC0415 - each command loads only what it needs
+
+    return check.run(arguments)
 
 
 def _verb(
@@ -108,9 +156,3 @@ def _device_folder(parser: argparse.ArgumentParser) -> None:
         "--device-folder", default=DEVICE_FOLDER, metavar="PATH",
         help=f"where the files will be on the device (default: {DEVICE_FOLDER})",
     )  # fmt: skip
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 65535:  # noqa: PLR2004 - RFC 9293, 16 bits
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: allowed are 1 to 65535")
-    return int(text)

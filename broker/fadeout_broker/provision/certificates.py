@@ -1,6 +1,6 @@
 """Makes the certificates of one house: authority, broker, clients, and the list of revoked ones.
 
-Bytes in, bytes out: touches no file and reads no clock. EC P-256 keys, because every
+Bytes in, bytes out: touches no file, and is told the time. EC P-256 keys, because every
 TLS library takes them, and signing with one costs a Pi a millisecond. What a
 certificate is for stands in it (`Role`, as its organisational unit), so that no
 other file has to be believed.
@@ -33,6 +33,8 @@ BROKER_LASTS = dt.timedelta(days=825)
 """The longest that Apple's systems accept of an authority of one's own; they may be subscribers."""
 CLIENT_LASTS = dt.timedelta(days=730)
 """Two years: a device that was forgotten in a drawer, or stolen unnoticed, is locked out some day."""
+SOON_DAYS = 30
+"""So many days before its end a certificate should be renewed."""
 BACKDATED = dt.timedelta(days=1)
 """A Pi has no clock of its own, and starts a little in the past."""
 
@@ -154,6 +156,13 @@ def read(pem: bytes) -> Known:
     return Known(
         str(name.value), role, certificate.serial_number, certificate.not_valid_after_utc, _hosts(certificate)
     )
+
+
+def days_left(der: bytes | None, now: dt.datetime) -> int:
+    """Return how long a certificate, in DER, still lasts; 0: there is none."""
+    if der is None:
+        return 0
+    return (x509.load_der_x509_certificate(der).not_valid_after_utc - now).days
 
 
 def _leaf(  # noqa: PLR0913, PLR0917 - what a certificate consists of

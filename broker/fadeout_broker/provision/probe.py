@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import queue
+import socket
 import ssl
 import time
+import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from paho.mqtt.client import MQTT_LOG_ERR, Client, MQTTMessage
 
 from fadeout_broker import failures
-from fadeout_broker.adapters.mqtt_client import connect, new_client
+from fadeout_broker.adapters.mqtt_client import connect, new_client, tls_context
 
 if TYPE_CHECKING:
     from paho.mqtt.reasoncodes import ReasonCode
@@ -121,6 +123,11 @@ class Probe:
         sock = self._client.socket()
         return sock.getpeercert(binary_form=True) if isinstance(sock, ssl.SSLSocket) else None
 
+    def tls_version(self) -> str | None:
+        """Return the version of TLS that is spoken."""
+        sock = self._client.socket()
+        return sock.version() if isinstance(sock, ssl.SSLSocket) else None
+
     def close(self) -> None:
         """End the connection; closing twice is harmless."""
         self._client.disconnect()
@@ -172,3 +179,17 @@ class Probe:
     def _on_log(self, _client: Client, _userdata: Any, level: int, text: str) -> None:  # noqa: ANN401 - paho's signature
         if level == MQTT_LOG_ERR:
             self._logged = text
+
+
+def refuses_old_tls(settings: BrokerSettings, patience_s: float) -> bool:
+    """Say whether the broker refuses to speak anything older than TLS 1.3 with us."""
+    context = tls_context(settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # old versions are what this is about
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        with socket.create_connection((settings.host, settings.port), timeout=patience_s) as plain:
+            context.wrap_socket(plain, server_hostname=settings.host).close()
+    except OSError:  # an alert, or the connection is closed
+        return True
+    return False

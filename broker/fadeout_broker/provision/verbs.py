@@ -16,14 +16,12 @@ import msgspec
 from fadeout_broker import contract
 from fadeout_broker.errors import SettingsError, UsageError
 from fadeout_broker.provision import files, handout, mosquitto_conf
-from fadeout_broker.provision.certificates import Role
+from fadeout_broker.provision.certificates import SOON_DAYS, Role
 from fadeout_broker.provision.folder import BROKER, Folder
 
 if TYPE_CHECKING:
     import argparse
 
-SOON_DAYS = 30
-"""So many days before its end a certificate is marked in `list`."""
 _PATH = "/usr/local/sbin:/usr/sbin:/usr/local/bin:/usr/bin:/bin"
 
 
