@@ -36,12 +36,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
 
     rotate = _verb(commands, "rotate", "make a new key and certificate, and revoke the old one")
-    rotate.add_argument("name", metavar="NAME", help='a device, a subscriber, or "broker"')
+    named = rotate.add_argument("name", metavar="NAME", help='a device, a subscriber, or "broker"')
+    named.completer = _complete_names  # type: ignore[attr-defined]  # how argcomplete is told
     rotate.add_argument("--keep-old", action="store_true", help="do not revoke the old one yet")
     rotate.add_argument("--host", action="append", default=[], help="of the broker: its names from now on")
 
     revoke = _verb(commands, "revoke", "have the broker refuse somebody's certificates")
-    revoke.add_argument("name", metavar="NAME", help="a device or a subscriber")
+    named = revoke.add_argument("name", metavar="NAME", help="a device or a subscriber")
+    named.completer = _complete_names  # type: ignore[attr-defined]  # how argcomplete is told
     revoke.add_argument("--old", action="store_true", help="only those from before the last rotate")
 
     list_ = _verb(commands, "list", "show every certificate, and in how many days it ends")
@@ -74,6 +76,11 @@ def _provision(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help=f"the broker's TCP port (default: {connection_options.TLS_PORT})",
     )
     parser.add_argument("--bind", metavar="ADDRESS", help="listen on this address only (default: all)")
+    parser.add_argument(
+        "--one-connection",
+        action="store_true",
+        help="one connection for each certificate, so that nobody can push a device out with its client id",
+    )
     parser.add_argument(
         "--persistence", action="store_true", help="keep retained and queued messages on the disk"
     )
@@ -149,6 +156,11 @@ def _later(verb: str) -> Callable[[argparse.Namespace], int]:
         return function(arguments)
 
     return run
+
+
+def _complete_names(parsed_args: argparse.Namespace, **_: object) -> list[str]:
+    """Return who is in the folder, for the shell."""
+    return [path.parent.name for path in Path(parsed_args.folder).glob("*/*/client.crt")]
 
 
 def _device_folder(parser: argparse.ArgumentParser) -> None:

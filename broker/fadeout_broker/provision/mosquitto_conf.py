@@ -22,6 +22,8 @@ class Choices(NamedTuple):
     bind: str | None
     """The address to listen on; None: all."""
     is_persistent: bool
+    one_connection: bool
+    """Per certificate, whatever client ids are claimed."""
     version: tuple[int, ...]
     """The Mosquitto that will read this."""
 
@@ -47,6 +49,7 @@ def text(choices: Choices) -> str:
             "require_certificate true",
             "use_identity_as_username true",
             "max_connections 256",
+            *_client_ids(choices),
             "",
             "allow_anonymous false",
             f"acl_file {folder}/acl",
@@ -68,6 +71,15 @@ def text(choices: Choices) -> str:
             "",
         ]
     )
+
+
+def _client_ids(choices: Choices) -> list[str]:
+    if not choices.one_connection:
+        return []
+    return [
+        "# One connection for each certificate: nobody can push a device out with its client id.",
+        "use_username_as_clientid true",
+    ]
 
 
 def _persistence(choices: Choices) -> list[str]:

@@ -140,9 +140,9 @@ class Examiner:
         kept = self._new_mark()
         if not probe.publish(topic, kept, retain=True):
             return Finding(check, "failed", f"not authorised to retain {topic}", self._next_acl())
-        is_kept = self._retained(topic) == kept
+        is_kept = self._retained(probe, topic) == kept
         probe.publish(topic, b"", retain=True)
-        left = self._retained(topic)
+        left = self._retained(probe, topic)
         if not is_kept:
             return Finding(
                 check, "failed", "nothing is retained", "switch it on there (Mosquitto: retain_available)"
@@ -224,14 +224,12 @@ class Examiner:
 
     # ---- the parts
 
-    def _retained(self, topic: str) -> bytes | None:
-        """Return what is retained on a topic that we may read and write."""
-        with Probe(self._settings, self._fresh_id(), self._patience_s) as probe:
-            probe.open()
-            probe.subscribe(topic)
-            last = self._new_mark()
-            probe.publish(topic, last)
-            _, before = probe.hear(topic, last)
+    def _retained(self, probe: Probe, topic: str) -> bytes | None:
+        """Return what is retained on a topic that we may read and write: a new subscription shows it."""
+        probe.subscribe(topic)
+        last = self._new_mark()
+        probe.publish(topic, last)
+        _, before = probe.hear(topic, last)
         return next((message.payload for message in before if message.retain), None)
 
     def _own_topic(self) -> str:

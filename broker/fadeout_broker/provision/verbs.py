@@ -132,6 +132,7 @@ def _make_broker(folder: Folder, arguments: argparse.Namespace) -> None:
         arguments.port,
         arguments.bind,
         arguments.persistence,
+        arguments.one_connection,
         _mosquitto_version(arguments.mosquitto),
     )
     if not choices.folder.is_absolute():

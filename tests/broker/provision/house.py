@@ -45,6 +45,24 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def wait_for(port: int, process: subprocess.Popen[bytes] | None = None) -> None:
+    """Wait until a broker answers. One that only listens has not settled what signals do to it."""
+    deadline_s = time.monotonic() + START_S
+    while process is None or process.poll() is None:
+        try:
+            with socket.create_connection((HOST, port), timeout=START_S) as sock:
+                sock.sendall(b"this is no TLS")
+                sock.recv(1)  # an alert, or the end
+        except ConnectionResetError:
+            return
+        except OSError:
+            assert time.monotonic() < deadline_s, "nobody listens"
+            time.sleep(0.02)  # nothing tells when another process listens
+        else:
+            return
+    raise AssertionError("it has ended")
+
+
 class House:
     """A folder that `provision` made, and the broker that runs with it."""
 
@@ -92,16 +110,11 @@ class House:
                 stdout=output,
                 stderr=output,
             )
-        deadline_s = time.monotonic() + START_S
-        while self.process.poll() is None and time.monotonic() < deadline_s:
-            try:
-                socket.create_connection((HOST, self.port), timeout=1).close()
-            except OSError:
-                time.sleep(0.02)  # nothing tells when another process listens
-            else:
-                return
-        self.stop()
-        raise AssertionError(f"mosquitto does not start: {self.says()}")
+        try:
+            wait_for(self.port, self.process)
+        except AssertionError as err:
+            self.stop()
+            raise AssertionError(f"mosquitto does not start: {self.says()}") from err
 
     def stop(self) -> None:
         if self.process is not None:

@@ -87,6 +87,15 @@ def test_a_device_is_checked_by_its_own_configuration(
     assert found.status("hears only its own") == "ok"
 
 
+def test_one_connection_for_each_certificate_passes_too(
+    mosquitto: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with House(tmp_path, mosquitto, ["--node", "sp-1", "--one-connection"]) as house:
+        found = Findings(capsys, *options(house.settings("sp-1")), *TIMEOUT)
+
+    assert found.failed() == {}
+
+
 def test_a_certificate_of_another_house_is_named(
     running: House, capsys: pytest.CaptureFixture[str], tmp_path: Path, mosquitto: str
 ) -> None:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import socket
 import ssl
+import subprocess
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 
-from broker.provision.house import HOST, House
+from broker.provision.house import HOST, PATIENCE_S, House, free_port, version, wait_for
+from fadeout_broker.__main__ import main
+from fadeout_broker.arrow import BrokerSettings
 from fadeout_broker.provision.probe import Probe, ProbeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
-    from fadeout_broker.arrow import BrokerSettings
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(170)]
 
@@ -201,6 +206,33 @@ def test_a_certificate_of_another_house_is_refused(running: House, mosquitto: st
         running.probe("sp-1", forged)
 
 
+@pytest.mark.parametrize(
+    ("options", "is_pushed_out"),
+    [
+        pytest.param([], True, id="unless asked for"),
+        pytest.param(["--one-connection"], False, id="with one connection for each certificate"),
+    ],
+)
+def test_a_subscriber_can_push_a_device_out_with_its_client_id(
+    mosquitto: str, tmp_path: Path, options: list[str], *, is_pushed_out: bool
+) -> None:
+    with House(tmp_path, mosquitto, ["--node", "sp-1", *options]) as house:
+        house.run("add-subscriber", "nodered")
+        house.reload()
+        device = Probe(house.settings("sp-1"), "fadeout-sp-1", PATIENCE_S)
+        subscriber = Probe(house.settings("nodered"), "fadeout-sp-1", PATIENCE_S)
+        with device, subscriber:
+            device.open()
+            subscriber.open()
+            try:
+                is_there = device.publish("fadeout/sp-1/state", b"")
+            except ProbeError:
+                is_there = False
+            assert subscriber.publish("fadeout/sp-1/cmd/ping", b"")
+
+    assert is_there is not is_pushed_out
+
+
 def test_older_tls_is_refused(running: House) -> None:
     settings = running.settings("sp-1")
     assert settings.cert_file is not None
@@ -231,6 +263,47 @@ def test_nothing_is_on_the_brokers_disk_unless_asked_for(running: House) -> None
 
     # Debian's own file says `persistence true`.
     assert [path.name for path in (running.path.parent / "run").iterdir() if path.suffix == ".db"] == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user")
+def test_the_readmes_commands_put_everything_where_mosquittos_own_user_can_read_it(mosquitto: str) -> None:
+    if shutil.which("mosquitto") is None:
+        pytest.skip("there is no user mosquitto: sudo apt-get install mosquitto")
+    port = free_port()
+    # Not pytest's own folder: nobody but root may look into that.
+    with tempfile.TemporaryDirectory() as root:
+        etc, run, made = Path(root) / "etc", Path(root) / "run", Path(root) / "house"
+        Path(root).chmod(0o755)
+        for folder in (etc / "conf.d", run):
+            folder.mkdir(parents=True)
+        shutil.chown(run, "mosquitto")
+        listens = ["--host", HOST, "--bind", HOST, "--port", str(port), "--mosquitto", version(mosquitto)]
+        made_for = [*listens, "--broker-folder", str(etc / "fadeout"), "--node", "sp-1"]
+        assert main(["provision", str(made), *made_for]) == 0
+        lines = (made / "README").read_text(encoding="utf-8").partition("A DEVICE")[0].splitlines()
+        commands = [line.strip().removeprefix("sudo ") for line in lines if line.startswith("  sudo ")]
+        assert commands.pop() == "systemctl restart mosquitto"
+        script = "\n".join(commands).replace("/etc/mosquitto/conf.d", str(etc / "conf.d"))
+        subprocess.run(["bash", "-euc", script], cwd=made, check=True, timeout=60)
+        (etc / "mosquitto.conf").write_text(
+            f"pid_file {run}/pid\nlog_dest file {run}/log\ninclude_dir {etc}/conf.d\n", encoding="utf-8"
+        )
+
+        home = made / "devices/sp-1"
+        settings = BrokerSettings(
+            host=HOST, port=port, tls=True, ca_file=str(home / "ca.crt"), cert_file=str(home / "client.crt"),
+            key_file=str(home / "client.key"),
+        )  # fmt: skip
+        start = [mosquitto, "-c", str(etc / "mosquitto.conf")]
+        with subprocess.Popen(start, stderr=subprocess.DEVNULL) as broker:
+            try:
+                wait_for(port)
+                broker.send_signal(signal.SIGHUP)
+                with Probe(settings, "test", PATIENCE_S) as probe:
+                    probe.open()
+                    assert probe.publish("fadeout/sp-1/state", b"")
+            finally:
+                broker.terminate()
 
 
 def test_the_broker_complains_of_nothing_but_what_is_known(running: House) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import stat
+import subprocess
+import sys
 import tomllib
 from typing import TYPE_CHECKING
 
@@ -264,6 +268,36 @@ def test_a_file_that_must_not_be_replaced_is_not(tmp_path: Path) -> None:
         files.write(path, b"new", files.PRIVATE, replace=False)
 
     assert contents(tmp_path) == {"a": b"old"}
+
+
+@pytest.mark.parametrize("call", ["fsync", "fchmod"])
+def test_a_file_that_cannot_be_written_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+
+    def fails(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, call, fails)
+    with pytest.raises(SettingsError, match="no space left"):
+        files.write(path, b"new", files.PRIVATE, replace=True)
+
+    assert contents(tmp_path) == {"a": b"old"}
+
+
+def test_the_shell_completes_who_is_there(house: Path) -> None:
+    environment = os.environ | {
+        "_ARGCOMPLETE": "1",
+        "_ARGCOMPLETE_STDOUT_FILENAME": str(house / "completed"),
+        "COMP_LINE": f"fadeout-broker revoke {house} s",
+        "COMP_POINT": str(len(f"fadeout-broker revoke {house} s")),
+    }
+
+    subprocess.run([sys.executable, "-m", "fadeout_broker"], env=environment, check=False, timeout=60)
+
+    assert (house / "completed").read_text(encoding="utf-8").split() == ["sp-1"]
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
