@@ -33,6 +33,38 @@ _NAME_CHARACTERS = 32  # arrow.Asked; no command's name is so long
 _REPLY_TOPIC_CHARACTERS = 300  # arrow.Asked
 
 
+class Subscription(NamedTuple):
+    """One topic filter, at QoS 0; what is retained is not sent on subscribing.
+
+    On a connection without a session QoS 1 would add nothing but a trap: of the messages of QoS 1 that we
+    may be sent at once, Mosquitto (2.0.11, 2.0.21 and 2.1.2 were tried) forgets one place for each that is
+    larger than we allow, for good; after 20 of them it delivers nothing more.
+    """
+
+    topic_filter: str
+    is_needed: bool = True
+    """Without it we are deaf."""
+    no_local: bool = False
+    """Our own messages do not come back."""
+
+
+def subscriptions(configure: arrow.Configure) -> list[Subscription]:
+    """Return what this node wants to hear."""
+    settings, node = configure.settings, configure.node
+    found = [Subscription(contract.ack_filter(node))]
+    if settings.commands:
+        found.append(Subscription(contract.command_filter(node)))
+    if settings.discovery:
+        found.append(Subscription(discovery.birth_topic(settings.discovery_prefix), is_needed=False))
+    if settings.mode == "batched":
+        # Where nobody subscribes to cover, the broker's acknowledgement of it is a byte longer than that of
+        # an event: reason 16, "no matching subscribers". So there is always one, who is sent nothing.
+        silent = ("event/+", "erase/notice", "erase/before", "state", "reply/#")
+        prefix = contract.prefix_of(node)
+        found += [Subscription(prefix + end, is_needed=False, no_local=True) for end in silent]
+    return found
+
+
 class Born(NamedTuple):
     """Home Assistant says that it has started."""
 

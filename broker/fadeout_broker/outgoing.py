@@ -128,7 +128,7 @@ class Outgoing:
             return
         for question in self.selfping.tick(now_s):
             self._say(question, now_s)
-        self._judge_incoming()
+        self._judge_incoming(now_s)
         said_again = self._standing.tick(now_s)
         if said_again:
             self._discover(now_s)
@@ -215,7 +215,7 @@ class Outgoing:
             return
         if sent.message.topic in self._questions:
             self.selfping.was_refused(sent.message, now_s)
-            self._judge_incoming()
+            self._judge_incoming(now_s)
         elif sent.message.topic == self._discovery_topic:
             _log.warning("Home Assistant is not told of this device: %s", detail)
         elif not self._is_withdrawing:  # where we may not write, nothing of ours is retained
@@ -232,7 +232,7 @@ class Outgoing:
     def came_back(self, payload: bytes, now_s: float) -> None:
         """Take in that a question to ourselves has come back."""
         self.selfping.came_back(payload, now_s)
-        self._judge_incoming()
+        self._judge_incoming(now_s)
 
     def somebody_was_born(self, now_s: float) -> None:
         """Take in that Home Assistant has started."""
@@ -275,14 +275,17 @@ class Outgoing:
         if found.node != self._node or msgspec.json.encode(found) != data:
             raise contract.ContractError("another device's discovery, or not as it is made")
 
-    def _judge_incoming(self) -> None:
+    def _judge_incoming(self, now_s: float) -> None:
         verdict = self.selfping.verdict
         if verdict is None or verdict == self._incoming_told:
             return
+        did_work = self._incoming_told is not None and self._incoming_told.works
         self._incoming_told = verdict
         if not verdict.works:
             _log.warning("nothing comes in: %s", verdict.detail)
         self._tell_vault(verdict)
+        if did_work:
+            self._uplink.give_up("what we sent to ourselves does not come back any more", now_s)
 
 
 def _is_clearing(message: Leaving) -> bool:

@@ -25,13 +25,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fadeout_broker import arrow, contract, discovery, selfping
+from fadeout_broker import arrow, selfping
 from fadeout_broker.adapters.inbox import Inbox
-from fadeout_broker.adapters.mqtt_client import MqttLink, Subscription
+from fadeout_broker.adapters.mqtt_client import MqttLink
 from fadeout_broker.adapters.vault_arrow import UnfitEvent, VaultArrow
 from fadeout_broker.backoff import Backoff
 from fadeout_broker.errors import ArrowError, FadeoutBrokerError
-from fadeout_broker.incoming import Born, CameBack, Door
+from fadeout_broker.incoming import Born, CameBack, Door, subscriptions
 from fadeout_broker.lifetime import die_with_parent
 from fadeout_broker.outgoing import Chance, Outgoing
 from fadeout_broker.uplink import Acknowledged, Arrived, Down, LinkInput, Refused, Up, Uplink
@@ -53,9 +53,14 @@ class Reporter:
         socket_path: where the vault listens.
         backoff: how long to wait between attempts to reach the broker.
         new_outgoing: makes what sends, for a configuration.
+        now_s: the clock.
     """
 
-    def __init__(self, socket_path: Path, backoff: Backoff, new_outgoing: NewOutgoing) -> None:
+    def __init__(
+        self, socket_path: Path, backoff: Backoff, new_outgoing: NewOutgoing, now_s: Callable[[], float]
+    ) -> None:
+        self._now_s = now_s
+        self._subscriptions = subscriptions
         self._new_outgoing = new_outgoing
         self._socket_path = socket_path
         self._inbox: Inbox[tuple[MqttLink, LinkInput]] = Inbox()
@@ -72,7 +77,7 @@ class Reporter:
     def run(self) -> None:
         """Report until `stop`."""
         while not self._is_stopping:
-            now_s = _now_s()
+            now_s = self._now_s()
             if self._arrow is None and now_s >= self._arrow_at_s:
                 self._connect_vault(now_s)
             self._uplink.tick(now_s)
@@ -89,6 +94,15 @@ class Reporter:
     def stop(self) -> None:
         """Have `run` say `stopped` and return; for signal handlers."""
         self._is_stopping = True
+
+    def close(self) -> None:
+        """Give back what a process gives back by ending; after `run`."""
+        self._selector.close()
+        self._inbox.close()
+
+    def wake(self) -> None:
+        """Have `run` look at its clock; from any thread."""
+        os.write(self._inbox.wake_fd(), b"\0")
 
     def wake_fd(self) -> int:
         """Return what `signal.set_wakeup_fd` writes to."""
@@ -112,16 +126,16 @@ class Reporter:
 
         def told(link: MqttLink, what: LinkInput) -> None:
             """Run in paho's thread."""
-            if not isinstance(what, Arrived) or door.admits(what, _now_s()):
+            if not isinstance(what, Arrived) or door.admits(what, self._now_s()):
                 self._inbox.put((link, what))
 
         return MqttLink(
-            configure.settings, configure.node, self._outgoing.gate, _subscriptions(configure), told
+            configure.settings, configure.node, self._outgoing.gate, self._subscriptions(configure), told
         )
 
     def _take_inbox(self) -> None:
         for link, told in self._inbox.take():
-            now_s = _now_s()
+            now_s = self._now_s()
             said = self._uplink.handle(link, told, now_s)
             if said is None or self._outgoing is None:
                 continue
@@ -167,7 +181,7 @@ class Reporter:
                 if self._arrow is None:
                     return  # lost while it was being answered
         except ArrowError as err:
-            self._vault_lost(err, _now_s())
+            self._vault_lost(err, self._now_s())
 
     def _handle_line(self, line: arrow.ToReporter | UnfitEvent) -> None:
         match line:
@@ -176,9 +190,9 @@ class Reporter:
             case _ if self._outgoing is None:
                 raise ArrowError("the vault sent an event before the configuration")
             case arrow.Publish():
-                self._outgoing.publish(line, _now_s())
+                self._outgoing.publish(line, self._now_s())
             case arrow.Withdraw(seq):
-                self._outgoing.withdraw(seq, _now_s())
+                self._outgoing.withdraw(seq, self._now_s())
             case UnfitEvent(seq, where):
                 self._outgoing.drop(seq, where)
 
@@ -186,7 +200,7 @@ class Reporter:
         if self._uplink.configuration != configure:
             self._outgoing = self._new_outgoing(configure, self._uplink, self._tell_vault)
         before = self._uplink.state
-        self._uplink.configure(configure, _now_s())
+        self._uplink.configure(configure, self._now_s())
         if self._uplink.state is before:
             self._tell_vault(before)  # nothing changed, so nothing was told yet
             if self._outgoing is not None:
@@ -198,7 +212,7 @@ class Reporter:
         try:
             self._arrow.send(say)
         except ArrowError as err:
-            self._vault_lost(err, _now_s())
+            self._vault_lost(err, self._now_s())
 
     def _vault_lost(self, err: ArrowError, now_s: float) -> None:
         if str(err) != self._arrow_trouble:  # once, not every second
@@ -210,30 +224,14 @@ class Reporter:
 
     def _close_vault(self) -> None:
         if self._outgoing is not None:
-            self._outgoing.lose_vault(_now_s())
+            self._outgoing.lose_vault(self._now_s())
         if self._arrow is not None:
             self._selector.unregister(self._arrow)
             self._arrow.close()
             self._arrow = None
 
 
-def _subscriptions(configure: arrow.Configure) -> list[Subscription]:
-    settings, node = configure.settings, configure.node
-    found = [Subscription(contract.ack_filter(node))]
-    if settings.commands:
-        found.append(Subscription(contract.command_filter(node)))
-    if settings.discovery:
-        found.append(Subscription(discovery.birth_topic(settings.discovery_prefix), is_needed=False))
-    if settings.mode == "batched":
-        # Where nobody subscribes to cover, the broker's acknowledgement of it is a byte longer than that of
-        # an event: reason 16, "no matching subscribers". So there is always one, who is sent nothing.
-        silent = ("event/+", "erase/notice", "erase/before", "state", "reply/#")
-        prefix = contract.prefix_of(node)
-        found += [Subscription(prefix + end, is_needed=False, no_local=True) for end in silent]
-    return found
-
-
-def _now_s() -> float:
+def boot_time_s() -> float:
     """Return the time of a clock that nobody sets, and that runs while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
@@ -266,6 +264,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 chance=Chance(jitter, lambda: secrets.token_hex(8)),
                 ping_wait_s=arguments.ping_wait_s,
             ),
+            boot_time_s,
         )
         signal.set_wakeup_fd(reporter.wake_fd(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):

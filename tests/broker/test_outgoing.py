@@ -12,6 +12,7 @@ from fadeout_broker.backoff import Backoff
 from fadeout_broker.errors import ArrowError
 from fadeout_broker.gate import SLOT_BYTES, Leaving, UnfitError
 from fadeout_broker.outgoing import Chance, Outgoing
+from fadeout_broker.selfping import AGAIN_S, EVERY_S, WAIT_S
 from fadeout_broker.train import SLOTS
 from fadeout_broker.uplink import Up, Uplink
 
@@ -110,6 +111,22 @@ def test_incoming_is_told_once_and_again_to_a_new_vault() -> None:
     assert house.said == [arrow.Incoming(works=True)]
     house.outgoing.greet_vault()
     assert house.said == [arrow.Incoming(works=True)] * 2
+
+
+def test_a_connection_that_falls_deaf_is_made_anew_and_one_that_always_was_is_not() -> None:
+    house = House()
+    house.outgoing.tick(WAIT_S)
+    assert house.said == [house.outgoing.selfping.verdict]
+    assert house.link.last is None
+    house.outgoing.tick(WAIT_S + AGAIN_S)
+    for question in house.published[-2:]:
+        house.outgoing.came_back(question.payload, WAIT_S + AGAIN_S)
+    house.outgoing.tick(WAIT_S + AGAIN_S + EVERY_S)
+    house.outgoing.tick(WAIT_S + AGAIN_S + EVERY_S + WAIT_S)
+    assert house.link.last == "offline"
+    assert house.said[-1] == arrow.BrokerLink(
+        connected=False, detail="what we sent to ourselves does not come back any more"
+    )
 
 
 def test_a_refused_question_ends_no_connection() -> None:

@@ -46,3 +46,8 @@ class Inbox(Generic[T]):
                 yield self._items.get_nowait()
             except queue.Empty:
                 return
+
+    def close(self) -> None:
+        """Close what is selected for; nobody may put any more."""
+        self._reader.close()
+        self._writer.close()

@@ -13,7 +13,7 @@ from __future__ import annotations
 import ssl
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from paho.mqtt.client import MQTT_LOG_ERR, Client, MQTTMessage, MQTTMessageInfo
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fadeout_broker.gate import Gate
+    from fadeout_broker.incoming import Subscription
     from fadeout_broker.uplink import LastWord
 
 _QOS = 1
@@ -42,16 +43,6 @@ _MAX_IN_FLIGHT = 20
 _MAX_QUEUED = 64  # what the vault hands over, and what we say ourselves at a connection: never reached
 _MAX_INCOMING_BYTES = 4096  # the broker keeps what is larger: a request has 1024 bytes, and its properties
 _PACKET_OVERHEAD_BYTES = 16  # fixed header, two lengths, packet id
-
-
-class Subscription(NamedTuple):
-    """One topic filter, at QoS 1; what is retained is not sent on subscribing."""
-
-    topic_filter: str
-    is_needed: bool = True
-    """Without it we are deaf."""
-    no_local: bool = False
-    """Our own messages do not come back."""
 
 
 class MqttLink:
@@ -242,7 +233,7 @@ class MqttLink:
 
 def _options(subscription: Subscription) -> SubscribeOptions:
     return SubscribeOptions(
-        qos=_QOS, noLocal=subscription.no_local, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND
+        qos=0, noLocal=subscription.no_local, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND
     )
 
 
@@ -279,7 +270,6 @@ def connect(client: Client, settings: arrow.BrokerSettings, max_incoming_bytes: 
     """
     session = _properties(PacketTypes.CONNECT)
     session.SessionExpiryInterval = 0
-    session.ReceiveMaximum = _MAX_IN_FLIGHT
     if max_incoming_bytes is not None:
         session.MaximumPacketSize = max_incoming_bytes
     client.connect(settings.host, settings.port, _KEEPALIVE_S, clean_start=True, properties=session)
