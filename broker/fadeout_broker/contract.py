@@ -232,19 +232,19 @@ def decode(data: bytes) -> Outgoing:
 def decode_known(data: bytes) -> Outgoing | None:
     """Decode as a subscriber must: what is known, whatever a later device of this version adds to it.
 
-    Returns None for a type that is not known; fields that are not known are left out.
+    Returns None for another version and for a type that is not known; fields that are not known are left out.
 
     Raises:
-        ContractError: not an object with `"v":1` and a type, or what is known of it does not fit.
+        ContractError: not an object with a version and a type, or what is known of it does not fit.
     """
     try:
         fields = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise ContractError("no JSON") from None
-    if not isinstance(fields, dict) or fields.get("v") != VERSION or not isinstance(fields.get("type"), str):
-        raise ContractError(f"not a payload of contract version {VERSION}")
+    if not isinstance(fields, dict) or "v" not in fields or not isinstance(fields.get("type"), str):
+        raise ContractError("not an object with a version and a type")
     kind = _BY_TYPE.get(fields["type"])
-    if kind is None:
+    if kind is None or fields["v"] != VERSION:
         return None
     return decode(msgspec.json.encode({"type": fields["type"], **_known(kind, fields)}))
 

@@ -13,8 +13,12 @@ SOURCE = Source((vocabulary, payloads, requests))
 
 _ID, _OTHER_ID = "4jp5ge6chr2ll1h6", "0qd8m2ue1s9c5a7k"
 _ERA = "k3t0v9dm"
-_HASH = "3f1c6b0e9a7d4852b1e0c9f8a7d6e5c43b2a19080f7e6d5c4b3a29181f0e7d6c"
+# The first test key of RFC 8032, section 7.1, and what it signed.
 _KEY = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+_SIGNATURE = (
+    "c77fcabd4721750ae578033ec866d0fc9eed96bcb53c098d54229015f8b8bcbf"
+    "717f2323de148392423aac8dfcd7288c9155c4f2421041a35e6e04f9aa64360c"
+)
 
 EXAMPLES: dict[type[msgspec.Struct], tuple[contract.Outgoing | contract.Request | contract.Ack, ...]] = {
     contract.ActionEvent: (
@@ -30,7 +34,7 @@ EXAMPLES: dict[type[msgspec.Struct], tuple[contract.Outgoing | contract.Request 
     contract.ReceiptEvent: (
         contract.ReceiptEvent(
             v=1, n=418, items=2, reason="expired", hour=1795906800, root="file", key=_KEY,
-            signature=_HASH * 2, ttl=86400,
+            signature=_SIGNATURE, ttl=86400,
         ),
     ),
     contract.DeviceState: (
@@ -45,7 +49,7 @@ EXAMPLES: dict[type[msgspec.Struct], tuple[contract.Outgoing | contract.Request 
     contract.PolicyNow: (
         contract.PolicyNow(
             v=1,
-            hash="1ac7b4b3dba9f9a5af8d9e8dd0a7ea3f62d1a1f4f17b9bd3b0a9e3cf4cbe5d5e",
+            hash="94ae4ccb64816a47b81eef42938acf7627e6a6c31f18ebb1a4d9bc0e94e5929a",
             document=contract.PolicyDocument(
                 canary_s=21600, ceiling_s=2592000, debug_capture_lasts_s=3600, debug_capture_s=None,
                 ledger_ceiling_s=31536000, ledger_s=7776000, max_size_bytes=512000000, quiet_hours=None,

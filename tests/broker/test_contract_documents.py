@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -16,8 +17,10 @@ import pytest
 import yaml
 from contract_documents.documents import main as make
 from contract_documents.schemas import schema_of
-from contract_documents.shapes import SHAPES, SOURCE
+from contract_documents.shapes import EXAMPLES, SHAPES, SOURCE
 from contract_documents.tables import put_into
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from broker import contract_cases as cases
 from fadeout_broker import contract
@@ -222,6 +225,28 @@ def test_what_only_the_code_refuses_is_really_beyond_a_schema(kind: str, data: b
     VALIDATORS[kind].validate(json.loads(data))
 
 
+def _patient(schema: Any) -> Any:  # noqa: ANN401 - any part of a schema
+    """Return a schema as the contract tells subscribers to use it: without its additionalProperties."""
+    if isinstance(schema, dict):
+        return {
+            name: _patient(part)
+            for name, part in schema.items()
+            if name != "additionalProperties" or part is not False
+        }
+    return [_patient(part) for part in schema] if isinstance(schema, list) else schema
+
+
+@pytest.mark.parametrize(
+    "shape", [shape for shape in cases.SHAPES_THAT_FIT if isinstance(shape, contract.Outgoing)]
+)
+def test_a_schema_without_its_strictness_takes_what_a_later_device_adds(shape: Shape) -> None:
+    kind = cases.kind_of(shape)
+    later = {**json.loads(cases.encode(shape)), "added_later": 1}
+    with pytest.raises(jsonschema.ValidationError):
+        VALIDATORS[kind].validate(later)
+    jsonschema.Draft202012Validator(_patient(VALIDATORS[kind].schema)).validate(later)
+
+
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
 def test_a_schema_accepts_its_own_examples(shape: Any) -> None:  # noqa: ANN401 - the scripts' own type
     schema = schema_of(shape)
@@ -262,6 +287,27 @@ def test_every_example_in_asyncapi_yaml_is_of_the_contract(asyncapi: dict[str, A
             assert _decode(topic, json.dumps(example["payload"]).encode())
             tried += 1
     assert tried >= len(SHAPES)
+
+
+def test_the_receipt_of_the_example_is_signed() -> None:
+    for example in EXAMPLES[contract.ReceiptEvent]:
+        assert isinstance(example, contract.ReceiptEvent)
+        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(example.key))
+        # As the document says it, not as the code does.
+        signed = (
+            f'fadeout receipt v1\n{{"hour":{example.hour},"items":{example.items},"n":{example.n},'
+            f'"reason":"{example.reason}","root":"{example.root}","v":1}}'
+        ).encode()
+        key.verify(bytes.fromhex(example.signature), signed)
+        with pytest.raises(InvalidSignature):
+            key.verify(bytes.fromhex(example.signature), signed.replace(b"expired", b"user"))
+
+
+def test_the_policy_of_the_example_has_its_hash() -> None:
+    for example in EXAMPLES[contract.PolicyNow]:
+        sent = json.loads(msgspec.json.encode(example))
+        canonical = json.dumps(sent["document"], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        assert hashlib.sha256(canonical.encode()).hexdigest() == sent["hash"]
 
 
 def test_an_example_is_written_as_it_is_sent() -> None:

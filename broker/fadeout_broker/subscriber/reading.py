@@ -91,22 +91,12 @@ def read(topic: str, data: bytes) -> Said | Available | Withdrawn | Ignored | Ma
 
 def _decoded(kind: type[Said], data: bytes) -> Said | Ignored | Malformed:
     try:
-        fields = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
-        if _text(fields.get("type")) not in _TYPES or bytes(fields.get("v", b"")) != _VERSION:
-            return Ignored()
-        known = {"type", *kind.__struct_fields__}
-        kept = {name: value for name, value in fields.items() if name in known}
-        return msgspec.json.decode(msgspec.json.encode(kept), type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        payload = contract.decode_known(data)
+    except contract.ContractError:
         return Malformed()
-
-
-_VERSION = str(contract.VERSION).encode()
-_TYPES = frozenset(str(kind.__struct_config__.tag) for kind in contract.OUTGOING)
-
-
-def _text(raw: msgspec.Raw | None) -> str | None:
-    return None if raw is None else msgspec.json.decode(raw, type=str)
+    if payload is None:
+        return Ignored()
+    return payload if isinstance(payload, kind) else Malformed()
 
 
 def _available(data: bytes) -> Available | Malformed:
