@@ -17,6 +17,7 @@ from broker.subscriber import Subscriber as Listener
 from fadeout_broker import contract
 from fadeout_broker.backoff import Backoff
 from fadeout_broker.subscriber import CallbackError, Gone, SettingsError, Subscriber
+from fadeout_broker.subscriber.clocks import read_clocks
 from rig_waiting import LONG_S, wait_for
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fadeout_broker.local import LocalBroker
+    from fadeout_broker.subscriber.passing import Reading
 
 TTL_S = 3000
 STATE = contract.DeviceState(
@@ -216,6 +218,24 @@ def test_a_session_at_the_broker_brings_what_was_missed(broker: LocalBroker, tmp
         played.erase(erased)
         with subscriber(broker, database=path, keep_session_s=600) as house:
             wait_for(lambda: held(house) == [missed], "what was missed, without what was erased")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_bug_in_a_thread_of_ours_reaches_the_program(broker: LocalBroker) -> None:
+    is_broken = threading.Event()
+
+    def clocks() -> Reading:
+        if is_broken.is_set() and threading.current_thread() is not threading.main_thread():
+            raise ZeroDivisionError
+        return read_clocks()
+
+    with Played(broker) as played, subscriber(broker, clocks=clocks) as house:
+        assert house.wait_until_connected(LONG_S)
+        is_broken.set()
+        played.watermark()
+        with pytest.raises(RuntimeError, match="has died") as raised:
+            house.next(LONG_S)
+        assert isinstance(raised.value.__cause__, ZeroDivisionError)
 
 
 def test_iterating_ends_with_the_subscriber(broker: LocalBroker) -> None:

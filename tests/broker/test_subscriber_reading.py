@@ -41,8 +41,8 @@ def changed(payload: contract.Outgoing, **fields: object) -> bytes:
             EVENT, changed(ACTION, room="kitchen", w={"x": [1]}), ACTION, id="fields of a later version"
         ),
         pytest.param(EVENT, changed(ACTION, type="sound"), Ignored(), id="a type of a later version"),
-        pytest.param(EVENT, changed(ACTION, v=2), Ignored(), id="version 2"),
-        pytest.param(EVENT, b'{"type":"action"}', Ignored(), id="no version"),
+        pytest.param(EVENT, changed(ACTION, v=2), Malformed(), id="version 2"),
+        pytest.param(EVENT, b'{"type":"action"}', Malformed(), id="no version"),
         pytest.param("fadeout/sp-1/event/receipt", b"{}", Ignored(), id="a topic that is not for us"),
         pytest.param("fadeout/sp-1/event/action/x", b"{}", Ignored(), id="a longer topic"),
         pytest.param("fadeout/sp-1", b"{}", Ignored(), id="a shorter topic"),
@@ -51,6 +51,12 @@ def changed(payload: contract.Outgoing, **fields: object) -> bytes:
         pytest.param(EVENT, changed(ACTION, id="0123"), Malformed(), id="half an id"),
         pytest.param(EVENT, contract.encode(NOTICE), Malformed(), id="a notice in the place of an event"),
         pytest.param(ERASE, changed(NOTICE, ids=[]), Malformed(), id="a notice of nothing"),
+        pytest.param(
+            "fadeout/sp-1/erase/before",
+            b'{"type":"erase_before","v":1,"era":"aaaaaaaa","n":9,"since":1,"ids":[]}',
+            Malformed(),
+            id="a watermark that names nothing of nine",
+        ),
         pytest.param(EVENT, b"turn it on", Malformed(), id="words"),
         pytest.param(EVENT, b'{"v":1,"type":7}', Malformed(), id="a type that is a number"),
         pytest.param(EVENT, b"[" * 5000, Malformed(), id="very deep"),

@@ -81,6 +81,7 @@ class Connection:
         hear: called in our thread with topic name, payload and expiry of each message; if it raises, the
             message is not acknowledged and the connection ends.
         changed: called in our thread when `trouble` or `is_up` changed.
+        died: called in our thread when it ends by an exception that nobody expected.
         backoff: how long to wait between connections.
 
     Raises:
@@ -96,6 +97,7 @@ class Connection:
         filters: Sequence[str],
         hear: Callable[[str, bytes, int | None], None],
         changed: Callable[[], None],
+        died: Callable[[Exception], None],
         backoff: Backoff,
     ) -> None:
         port = broker.port or (8883 if broker.tls else 1883)  # secure-mqtt and mqtt, in IANA's registry
@@ -106,11 +108,14 @@ class Connection:
         self._filters = filters
         self._hear = hear
         self._changed = changed
+        self._died = died
         self._backoff = backoff
         self._tls = tls_context(broker) if broker.tls else None
         self._client: Client | None = None
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="fadeout-subscriber-mqtt", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run_until_stopped, name="fadeout-subscriber-mqtt", daemon=True
+        )
         self._logged = ""
         self._ending = ""
         self.is_up = False
@@ -135,6 +140,14 @@ class Connection:
         client = self._client
         if client is not None and self.is_up:
             client.publish(topic, payload, _QOS)
+
+    def _run_until_stopped(self) -> None:
+        try:
+            self._run()
+        except Exception as err:
+            self.is_up, self.trouble = False, f"its thread has died: {type(err).__name__}"
+            self._died(err)
+            raise
 
     def _run(self) -> None:
         while not self._stopping.is_set():

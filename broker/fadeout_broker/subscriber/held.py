@@ -66,6 +66,6 @@ class Counts(msgspec.Struct):
     acknowledged: int = 0
     """Acknowledgements that were handed to the broker."""
     ignored: int = 0
-    """Messages of a type, version or topic that is not known here."""
+    """Messages of a type or a topic that is not known here."""
     malformed: int = 0
-    """Messages that could not be read; nothing was done about them."""
+    """Messages that could not be read, or are of another version; nothing was done about them."""

@@ -72,8 +72,8 @@ class Memory:
         self._believed = believe(reading, self._believed)
         return self._believed.time_s
 
-    def take(self, topic: str, data: bytes, expiry_s: int | None, reading: Reading) -> None:
-        """Take in one message.
+    def take(self, topic: str, data: bytes, expiry_s: int | None, reading: Reading) -> Device | None:
+        """Take in one message; return how its device is, if that has changed.
 
         Args:
             topic: its topic name.
@@ -94,7 +94,10 @@ class Memory:
             case contract.EraseNotice() | contract.EraseBefore():
                 self._obey(node, said)
             case _:
-                self.devices[node] = _changed(self.devices.get(node, Device()), said)
+                before = self.devices.get(node, Device())
+                after = self.devices[node] = _changed(before, said)
+                return after if after != before else None
+        return None
 
     def tick(self, reading: Reading) -> None:
         """Forget what has ended, and what is left over from before."""

@@ -39,11 +39,11 @@ class Withdrawn(NamedTuple):
 
 
 class Ignored(NamedTuple):
-    """Not for us: a topic, a type or a version that we do not know. No error."""
+    """Not for us: a topic or a type that we do not know. No error."""
 
 
 class Malformed(NamedTuple):
-    """Should be for us and cannot be read."""
+    """Should be for us and cannot be read, or is of another version."""
 
 
 _KINDS: dict[str, type[Said]] = {kind.topic: kind for kind in get_args(Said)}

@@ -111,6 +111,7 @@ class Subscriber:
             filters=filters(node),
             hear=self._hear,
             changed=self._connection_changed,
+            died=self._died,
             backoff=backoff or Backoff(random.SystemRandom().random),
         )
         self._store = Store(None if database is None else Path(database))
@@ -119,7 +120,10 @@ class Subscriber:
         self._news = threading.Condition()
         self._is_stopped = False
         self._failure: FadeoutBrokerError | None = None
-        self._looker = threading.Thread(target=self._look, name="fadeout-subscriber-ends", daemon=True)
+        self._fatal: Exception | None = None
+        self._looker = threading.Thread(
+            target=self._look_until_stopped, name="fadeout-subscriber-ends", daemon=True
+        )
 
     # ---- start and stop
 
@@ -176,11 +180,15 @@ class Subscriber:
         Raises:
             CallbackError: a callback raised. If it was `on_forget`, nothing is acknowledged, and it is tried
                 again every few seconds.
-            StoreError: the database cannot be read or written. Each is raised once; go on by asking again.
+            StoreError: the database cannot be read or written. Each of these is raised once; go on by
+                asking again.
+            RuntimeError: there is a bug in this library, and it no longer forgets on time.
         """
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         with self._news:
             while not self._is_stopped:
+                if self._fatal is not None:
+                    raise RuntimeError("a thread of the subscriber has died") from self._fatal
                 failure, self._failure = self._failure, None
                 if failure is not None:
                     raise failure
@@ -228,19 +236,22 @@ class Subscriber:
         with self._turn:
             if self._is_stopped:
                 return
-            before = self._memory.devices
-            known = dict(before)
+            device: Device | None = None
             try:
-                self._memory.take(topic, data, expiry_s, self._clocks())
+                device = self._memory.take(topic, data, expiry_s, self._clocks())
             except CallbackError as err:
                 self._failed(err)  # what is left to do is written down: `_look` goes on with it
             except FadeoutBrokerError as err:
                 self._failed(err)
                 raise
-            changed = {
-                name: device for name, device in self._memory.devices.items() if known.get(name) != device
-            }
-        self._tell(changed)
+        self._tell({} if device is None else {topic.split("/")[1]: device})
+
+    def _look_until_stopped(self) -> None:
+        try:
+            self._look()
+        except Exception as err:
+            self._died(err)
+            raise
 
     def _look(self) -> None:
         wait_s = 0.0
@@ -260,6 +271,12 @@ class Subscriber:
                 except FadeoutBrokerError as err:
                     self._failed(err)
                     wait_s = _RETRY_S
+
+    def _died(self, err: Exception) -> None:
+        """Take in that one of our threads ends by a bug: the program must not go on as if we still forgot."""
+        with self._news:
+            self._fatal = err
+            self._news.notify_all()
 
     def _connection_changed(self) -> None:
         if not self._connection.is_up:
