@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker import contract_cases as cases
@@ -150,6 +150,7 @@ ANYTHING = st.one_of(*(_strategy(msgspec.inspect.type_info(shape)) for shape in 
 )
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(ANYTHING)
 def test_whatever_the_structs_allow_comes_back_the_same_and_in_one_size(shape: Shape) -> None:
     data = cases.encode(shape)
@@ -161,6 +162,7 @@ def test_whatever_the_structs_allow_comes_back_the_same_and_in_one_size(shape: S
         assert len(data) <= contract.MAX_REQUEST_BYTES
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.binary(max_size=300))
 def test_bytes_are_decoded_or_refused_and_nothing_else(data: bytes) -> None:
     decoders: list[Callable[[bytes], object]] = [
