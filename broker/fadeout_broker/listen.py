@@ -52,21 +52,41 @@ def hear(topic: str, data: bytes, *, retain: bool) -> Heard:
 
 def _problem(topic: str, data: bytes) -> str:
     root, _, rest = topic.partition("/")
-    node = rest.partition("/")[0]
+    node, _, end = rest.partition("/")
     if root != contract.TOPIC_ROOT:
         return "not a topic of the contract"
+    if not data and topic in contract.retained_topics(node):
+        return ""  # no longer said
     if topic == contract.availability_topic(node):
         known = [word.encode() for word in get_args(contract.Availability)]
         return "" if data in known else "not a word of the contract"
     try:
-        payload = contract.decode(data)
+        if end.startswith("cmd/"):
+            contract.decode_request(end.removeprefix("cmd/"), data)
+        elif end.startswith("erase/ack/"):
+            contract.decode_ack(data)
+        else:
+            return _problem_of_payload(node, topic, data)
     except contract.ContractError as err:
         return str(err)
-    if topic != contract.topic_of(node, payload):
-        return "not the topic of this type"
-    if data != contract.encode(payload):
-        return "not encoded and padded as the contract says"
     return ""
+
+
+def _problem_of_payload(node: str, topic: str, data: bytes) -> str:
+    payload = contract.decode(data)
+    if isinstance(payload, contract.Reply):
+        is_there = contract.is_reply_topic(node, topic)
+    else:
+        is_there = topic == contract.topic_of(node, payload)
+    if not is_there:
+        return "not the topic of this type"
+    # In the trains of `batched` mode there are more spaces.
+    size = max(len(data), payload.padded_bytes)
+    return (
+        ""
+        if data == contract.encode(payload, size_bytes=size)
+        else "not encoded and padded as the contract says"
+    )
 
 
 class Listener:

@@ -289,6 +289,13 @@ def test_every_example_in_asyncapi_yaml_is_of_the_contract(asyncapi: dict[str, A
     assert tried >= len(SHAPES)
 
 
+def test_every_payload_in_the_readme_is_of_the_contract() -> None:
+    payloads = re.findall(r'\{"type":.*?\}(?=`|$)', (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert len(payloads) >= 5
+    for payload in payloads:
+        contract.decode(payload.encode())
+
+
 def test_the_receipt_of_the_example_is_signed() -> None:
     for example in EXAMPLES[contract.ReceiptEvent]:
         assert isinstance(example, contract.ReceiptEvent)

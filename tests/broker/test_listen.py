@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 WAIT_S = 30.0
 ACTION = contract.ActionEvent(v=1, id="0123456789abcdef", action="light.on", outcome="served", ttl=60)
+REPLY = contract.Reply(v=1, command="mute", status="ok")
+ACK = b'{"v":1,"era":"0123abcd","n":1}'
 TOPIC = "fadeout/sp-1/event/action"
 
 
@@ -34,6 +36,22 @@ TOPIC = "fadeout/sp-1/event/action"
             "fadeout/sp-1/state", contract.encode(ACTION), "not the topic", id="an action as a state"
         ),
         pytest.param("fadeout/sp-1/event/words", b"turn it on", "not a payload", id="words"),
+        pytest.param(TOPIC, contract.encode(ACTION, size_bytes=600), None, id="an action in a train"),
+        pytest.param(TOPIC, contract.encode(ACTION)[:-1], "padded", id="one space less"),
+        pytest.param(TOPIC, b" " + contract.encode(ACTION)[:-1], "padded", id="a space before"),
+        pytest.param(
+            "fadeout/sp-1/reply/me", contract.encode(REPLY), None, id="a reply where it was asked for"
+        ),
+        pytest.param("fadeout/sp-1/state", contract.encode(REPLY), "not the topic", id="a reply as a state"),
+        pytest.param("fadeout/sp-1/cmd/mute", b"", None, id="a request"),
+        pytest.param(
+            "fadeout/sp-1/cmd/mute", b'{"on":false}', "not a request", id="another field in a request"
+        ),
+        pytest.param("fadeout/sp-1/cmd/unmute", b"{}", "no such command", id="another request"),
+        pytest.param("fadeout/sp-1/erase/ack/me", ACK, None, id="an acknowledgement"),
+        pytest.param("fadeout/sp-1/erase/ack/me", b"ok", "not an ack", id="another acknowledgement"),
+        pytest.param("fadeout/sp-1/state", b"", None, id="a state that is no longer said"),
+        pytest.param("fadeout/sp-1/availability", b"", None, id="a word that is no longer said"),
         pytest.param(TOPIC, msgspec.json.encode(ACTION), "padded", id="no padding"),
         pytest.param(TOPIC, b'{"type":"action"}', "not a payload", id="half an action"),
         pytest.param(TOPIC, b"\xff\x00", "not a payload", id="bytes"),
