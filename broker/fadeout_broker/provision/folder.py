@@ -16,7 +16,7 @@ from fadeout_broker.provision.certificates import Issued, Known, Role
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 BROKER = "broker"
@@ -54,13 +54,13 @@ class Folder:
     def entries(self) -> list[Entry]:
         """Return every certificate in use, and whether it is revoked."""
         revoked = self._revoked()
-        known = [certificates.read(pem) for path in self._certs() if (pem := files.read(path)) is not None]
+        known = [_read(path) for path in self._certs() if path.exists()]
         return [Entry(each, each.serial in revoked) for each in known]
 
     def hosts(self) -> tuple[str, ...]:
         """Return the names and addresses that the broker's certificate is good for."""
-        pem = files.read(self.broker / "broker.crt")
-        return () if pem is None else certificates.read(pem).hosts
+        path = self.broker / "broker.crt"
+        return _read(path).hosts if path.exists() else ()
 
     def authority(self) -> Issued:
         """Return the authority.
@@ -83,6 +83,10 @@ class Folder:
         """Make an authority where there is none; say whether one was made."""
         if files.read(self._ca / "ca.crt") is not None:
             return False
+        if any(path.exists() for path in self._certs()):
+            raise SettingsError(
+                f"{self._ca / 'ca.crt'} is gone", f"put it back; {self.broker / 'ca.crt'} is a copy of it"
+            )
         made = certificates.new_authority(self._now)
         # The key first: without it the certificate is good for nothing, and this can be done again.
         files.write(self._ca / "ca.key", made.key, files.PRIVATE, replace=True)
@@ -99,8 +103,13 @@ class Folder:
             self._write_revocations(authority, {})
         self.write_acl()
 
-    def add(self, name: str, role: Role) -> Path:
+    def add(self, name: str, role: Role, texts: Mapping[str, str]) -> Path:
         """Make a client's certificate and return its folder.
+
+        Args:
+            name: its user name at the broker.
+            role: what it may do there.
+            texts: files that go with it, by name.
 
         Raises:
             SettingsError: somebody of that name is there and not revoked.
@@ -108,6 +117,9 @@ class Folder:
         if name == BROKER:
             raise UsageError("broker is the broker's own name", "choose another one")
         authority = self.authority()
+        # All that can be refused comes before the first write: a damaged file, a key that does not fit.
+        self.entries()
+        issued = certificates.new_client(authority, name, role, self._now)
         home = self.client(name)
         if home is not None and not self._is_revoked(home):
             raise SettingsError(
@@ -118,21 +130,26 @@ class Folder:
             self._retire(home)
             files.remove(home / "client.crt")  # it may come back in another role
         home = self.path / ("devices" if role is Role.DEVICE else "subscribers") / name
-        self._put(home, "client", certificates.new_client(authority, name, role, self._now))
+        for file, text in texts.items():
+            files.write(home / file, text.encode(), files.SHARED, replace=True)
         files.write(home / "ca.crt", authority.cert, files.SHARED, replace=True)
+        # The certificate last: without it there is no such client, and this can be done again.
+        self._put(home, "client", issued)
         self.write_acl()
         return home
 
     def renew(self, name: str, *, keep_old: bool) -> Path:
-        """Give a client a new key and certificate, and revoke the old one unless it is to be kept for now."""
+        """Give a client a new key and certificate, and revoke the old ones unless they are kept for now."""
         home = self._client(name)
         role = self._known(home).role
         authority = self.authority()
-        old = self._retire(home)
-        self._put(home, "client", certificates.new_client(authority, name, role, self._now))
+        self.entries()
+        issued = certificates.new_client(authority, name, role, self._now)
+        self._retire(home)
+        self._put(home, "client", issued)
         files.write(home / "ca.crt", authority.cert, files.SHARED, replace=True)
         if not keep_old:
-            self._revoke(authority, [old])
+            self._revoke(authority, [each.serial for each in self._old(name)])
         self.write_acl()
         return home
 
@@ -188,23 +205,26 @@ class Folder:
         return home
 
     def _known(self, home: Path) -> Known:
-        return certificates.read(files.read(home / "client.crt") or b"")
+        return _read(home / "client.crt")
 
-    def _retire(self, home: Path) -> int:
-        """Keep a copy of a certificate, so that it can still be revoked; return its serial number."""
+    def _retire(self, home: Path) -> None:
+        """Keep a copy of a certificate, so that it can still be revoked."""
         known = self._known(home)
         old = self._ca / "old" / known.name / f"{known.serial:x}.crt"
         files.write(old, files.read(home / "client.crt") or b"", files.SHARED, replace=True)
-        return known.serial
 
     def _old(self, name: str) -> list[Known]:
-        return [
-            certificates.read(path.read_bytes()) for path in sorted((self._ca / "old" / name).glob("*.crt"))
-        ]
+        return [_read(path) for path in sorted((self._ca / "old" / name).glob("*.crt"))]
 
     def _revoked(self) -> dict[int, dt.datetime]:
-        pem = files.read(self.broker / "ca.crl")
-        return {} if pem is None else certificates.read_revocations(pem)
+        path = self.broker / "ca.crl"
+        pem = files.read(path)
+        if pem is None:
+            return {}
+        try:
+            return certificates.read_revocations(pem)
+        except SettingsError as err:
+            raise SettingsError(f"{path}: {err}", "copy it back from the broker") from err
 
     def _is_revoked(self, home: Path) -> bool:
         return self._known(home).serial in self._revoked()
@@ -216,3 +236,10 @@ class Folder:
     def _write_revocations(self, authority: Issued, revoked: dict[int, dt.datetime]) -> None:
         made = certificates.new_revocations(authority, revoked, self._now)
         files.write(self.broker / "ca.crl", made, files.SHARED, replace=True)
+
+
+def _read(path: Path) -> Known:
+    try:
+        return certificates.read(files.read(path) or b"")
+    except SettingsError as err:
+        raise SettingsError(f"{path}: {err}", "put it back, or move it away") from err

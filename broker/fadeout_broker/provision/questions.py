@@ -120,6 +120,8 @@ class Examiner:
         topics = [self._echo_topic()]
         if self._role is Role.DEVICE:
             topics.append(contract.prefix_of(self._name) + f"erase/ack/{self._name}")
+        if self._role is Role.HOME_ASSISTANT:
+            topics.append(f"homeassistant/{self._nobody}")
         for topic in topics:
             heard_on = self._filter_for(topic)
             is_granted = probe.subscribe(heard_on)
@@ -248,7 +250,7 @@ class Examiner:
 
     def _filter_for(self, topic: str) -> str:
         if self._role is not Role.DEVICE:
-            return f"{contract.TOPIC_ROOT}/#"
+            return f"{topic.partition('/')[0]}/#"
         is_command = topic == self._echo_topic()
         return contract.command_filter(self._name) if is_command else contract.ack_filter(self._name)
 

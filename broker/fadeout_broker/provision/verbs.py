@@ -57,9 +57,7 @@ def add_subscriber(arguments: argparse.Namespace) -> int:
         role = Role.READER if arguments.read_only else Role.HOME_ASSISTANT
     with files.locked(folder.path, create=False):
         address = _address(folder)
-        home = folder.add(name, role)
-        text = handout.subscriber_settings(name, address)
-        files.write(home / "README", text.encode(), files.SHARED, replace=True)
+        home = folder.add(name, role, {"README": handout.subscriber_settings(name, address)})
     _tell(f"{home}: certificate and key of {name} ({role})", _reload(folder, "acl"))
     return 0
 
@@ -117,7 +115,7 @@ def list_(arguments: argparse.Namespace) -> int:
         return 0
     sys.stdout.write(f"{'NAME':32}  {'ROLE':14}  {'ENDS':10}  IN DAYS\n")
     for row in rows:
-        mark = "  revoked" if row["revoked"] else f"  rotate it ({arguments.folder})" * _is_soon(row["days"])
+        mark = "  revoked" if row["revoked"] else "  rotate it" * _is_soon(row["days"])
         sys.stdout.write(f"{row['name']:32}  {row['role']:14}  {row['ends']:10}  {row['days']:7}{mark}\n")
     return 0
 
@@ -159,9 +157,8 @@ def _make_broker(folder: Folder, arguments: argparse.Namespace) -> None:
 
 def _add_device(folder: Folder, node: str, device_folder: str) -> str:
     address = _address(folder)
-    home = folder.add(node, Role.DEVICE)
     settings = handout.device_settings(node, address, PurePosixPath(device_folder))
-    files.write(home / "mqtt.toml", settings.encode(), files.SHARED, replace=True)
+    home = folder.add(node, Role.DEVICE, {"mqtt.toml": settings})
     return f"{home}: certificate, key and settings of the device {node}"
 
 

@@ -63,6 +63,10 @@ def wait_for(port: int, process: subprocess.Popen[bytes] | None = None) -> None:
     raise AssertionError("it has ended")
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 class House:
     """A folder that `provision` made, and the broker that runs with it."""
 

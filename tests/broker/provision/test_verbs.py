@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from broker.provision.house import contents
 from fadeout_broker.__main__ import main
 from fadeout_broker.arrow import BrokerSettings
 from fadeout_broker.errors import SettingsError
@@ -23,18 +24,7 @@ from fadeout_broker.provision.certificates import Role
 if TYPE_CHECKING:
     from pathlib import Path
 
-HOST = "broker.local"
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Path:
-    path = tmp_path / "house"
-    assert main(["provision", str(path), "--host", HOST, "--node", "sp-1", "--mosquitto", "2.0.11"]) == 0
-    return path
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+HOST = "broker.local"  # conftest.py
 
 
 def test_the_folder_is_complete(house: Path) -> None:
