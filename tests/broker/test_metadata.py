@@ -68,6 +68,12 @@ def test_batched_mode_tells_a_subscriber_less() -> None:
     assert measure().subscriber_batched.when < measure().subscriber_prompt.when * 2 / 3
 
 
+def test_what_the_document_says_in_words() -> None:
+    subscriber, watcher = measure().subscriber_prompt, measure().watcher_prompt
+    assert subscriber.when / subscriber.total == pytest.approx(3 / 4, abs=0.04)
+    assert watcher.total / subscriber.total == pytest.approx(4 / 5, abs=0.04)
+
+
 def test_every_field_has_a_reason_and_is_measured() -> None:
     fields = {
         (str(kind.__struct_config__.tag), name)
