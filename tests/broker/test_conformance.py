@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import rig_node_red
 from fadeout_broker.__main__ import main
 from fadeout_broker.conformance import report
 from fadeout_broker.conformance.places import Database, Files, PlaceError, Query
@@ -27,9 +28,9 @@ TARGETS = Path(__file__).parent / "targets"
 ONE, TWO = "0123456789abcdef", "vutsrqponmlkjihg"
 
 
-def kit(*options: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def kit(*options: str, cwd: Path, timeout_s: float = 170.0) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "fadeout_broker", "conformance", *options]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=170, check=False)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout_s, check=False)
 
 
 def target(name: str, *arguments: str) -> str:
@@ -58,6 +59,22 @@ def test_a_good_subscriber_conforms(tmp_path: Path) -> None:
     assert done.returncode == 0
     suite = ET.parse(tmp_path / "report.xml").getroot()  # noqa: S314 - we wrote it
     assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("11", "0", "0")
+
+
+@pytest.mark.system
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("mosquitto")
+def test_the_shipped_flow_conforms_in_the_real_node_red(tmp_path: Path) -> None:
+    rig_node_red.program()  # skips where it is missing
+    done = kit(
+        *("--target", target("node_red"), "--query", target("node_red_context"), "--consumer", "node-red"),
+        *("--json", "--patience", "120", "--ttl", "20"),
+        cwd=tmp_path,
+        timeout_s=580.0,
+    )
+    assert done.stdout, done.stderr
+    assert set(verdicts(done.stdout).values()) == {"forgot"}, done.stdout
+    assert done.returncode == 0
 
 
 @pytest.mark.system
