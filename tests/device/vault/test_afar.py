@@ -432,3 +432,35 @@ def test_whatever_is_sent_nothing_lives_longer_than_before(
 
 def _folder(factory: pytest.TempPathFactory) -> Path:
     return factory.mktemp("rig")
+
+
+# ---- anything at all
+
+_KEYS = ["ids", "last", "last_minutes", "keep_s", "outcome", "kind", "transaction", "x"]
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(_KEYS), inner),
+    max_leaves=12,
+)
+_ANYTHING = st.builds(
+    arrow.Asked,
+    name=st.sampled_from([*contract.COMMANDS, "unmute"]) | st.text(max_size=32),
+    payload=st.binary(max_size=1100) | _JSON.map(lambda value: json.dumps(value).encode()),
+    reply_to=st.none() | st.text(max_size=40),
+    correlation=st.none() | st.binary(max_size=128),
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(asked=_ANYTHING)
+def test_no_payload_ends_the_vault_or_loosens_anything(rig: Rig, asked: arrow.Asked) -> None:
+    room = Room(rig)
+    periods = rig.store.policy.periods
+    with room.service.lock:
+        room.afar.hear(asked)
+    room.afar.settle()
+    for reply, where, _ in room.answers:
+        contract.encode(reply)
+        assert where is None or contract.is_reply_topic(NODE, where)
+    assert all(rig.store.policy.periods[each].seconds <= periods[each].seconds for each in periods)
+    assert rig.store.policy.periods.keys() == periods.keys()
