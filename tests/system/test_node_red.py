@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,7 +12,6 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-import rig_node_red
 from broker.subscriber import Subscriber
 from fadeout_broker import contract
 from fadeout_broker.contract import ActionEvent, EraseBefore, EraseNotice
@@ -26,6 +21,7 @@ from rig_waiting import LONG_S, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 NODE, OTHER = "sp-7f3a9c", "constructor"  # a name that every object of JavaScript's has, too
 ERA = "0123abcd"
@@ -237,23 +233,3 @@ def test_it_leaves_aside_what_it_does_not_know_and_what_is_broken(
     device.say(_notice(1, 2))
     assert _acked(house).n == 1  # the first one: no broken notice was acknowledged
     _wait_for_held(node_red, [1])
-
-
-def test_it_passes_the_conformance_kit(tmp_path: Path) -> None:
-    program()
-    rig = f"{sys.executable} {Path(rig_node_red.__file__)}"
-    with socket.socket() as probe:
-        probe.bind((rig_node_red.HOST, 0))
-        port = probe.getsockname()[1]
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "fadeout_broker", "conformance", "--json", "--patience", "60"),
-            *("--target", f"exec {rig} run {tmp_path} {port}", "--query", f"{rig} ask {port}"),
-            *("--consumer", "node-red"),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=500,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
