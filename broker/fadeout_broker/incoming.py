@@ -110,7 +110,12 @@ class Door:
         self._own = (ping_topic(configure.node), own_ack_topic(configure.node))
         self._birth = discovery.birth_topic(configure.settings.discovery_prefix)
         # A person does not press so fast; all subscribers acknowledge one notice at once.
-        self._buckets = {"command": Bucket(5, 20), "ack": Bucket(10, 48), "birth": Bucket(0.2, 2)}
+        self._buckets = {
+            "command": Bucket(5, 20),
+            "mute": Bucket(5, 20),
+            "ack": Bucket(10, 48),
+            "birth": Bucket(0.2, 2),
+        }
         self._lock = threading.Lock()
         self._awaits = awaits
         self._waiting = 0
@@ -152,14 +157,15 @@ class Door:
         if arrived.topic == self._birth:
             return "birth" if arrived.payload == b"online" else "death"
         if arrived.topic.startswith(self._commands):
-            return "command"
+            # With a bucket of its own: no flood of others must keep a mute out.
+            return "mute" if arrived.topic == f"{self._commands}mute" else "command"
         return "ack" if arrived.topic.startswith(self._acks) else "other"
 
     def _read(self, arrived: Arrived) -> arrow.Asked | arrow.Acknowledged | Born | None:
         match self._kind(arrived):
             case "birth":
                 return Born()
-            case "command":
+            case "command" | "mute":
                 return self._asked(arrived)
             case "ack":
                 return self._acknowledged(arrived)

@@ -102,6 +102,7 @@ def test_a_flood_of_commands_is_cut_down_and_keeps_nothing_else_out() -> None:
     assert 60 <= admitted <= 71
     assert door.dropped == 100_000 - admitted
     assert door.admits(Arrived(ACKS + "ha", ACK), 10.0)
+    assert door.admits(Arrived(CMD + "mute", b""), 10.0)
 
 
 def test_what_waits_is_bounded() -> None:

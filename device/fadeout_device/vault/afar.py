@@ -55,6 +55,8 @@ MAX_WAITING = 16
 """Erasures and shortenings that wait to be done."""
 _REMEMBERED = 32
 """Erasures with a transaction whose repetition is recognised."""
+REPEATED_S = 600.0
+"""A broker delivers twice after a lost connection. What is the same later is meant to be done again."""
 _PATIENCE_S = 30.0
 _DIGEST_BYTES = 16
 
@@ -64,6 +66,8 @@ class Done(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     digest: bytes
     """Of the request, its transaction included; not the request."""
+    at_s: float
+    """When; in seconds that the machine has been running."""
     reply: contract.Reply
 
 
@@ -158,7 +162,10 @@ class Afar:
         digest = _digest(asked) if request.transaction is not None else None
         if digest is not None and any(digest == _digest(job.asked) for job in self._waiting):
             return  # it is answered when it is done
-        known = next((done.reply for done in self._done if done.digest == digest), None)
+        since_s = self._running_s() - REPEATED_S
+        known = next(
+            (done.reply for done in self._done if done.digest == digest and done.at_s > since_s), None
+        )
         if known is not None:
             self._send(asked, known)
         elif len(self._waiting) >= MAX_WAITING:
@@ -214,7 +221,7 @@ class Afar:
             with self._service.lock:
                 reply = self._reply(asked, request, error, contract.ReplyData(erased=count))
                 if error is None and request.transaction is not None:
-                    self._done.append(Done(_digest(asked), reply))
+                    self._done.append(Done(_digest(asked), self._running_s(), reply))
 
     def _shorten(self, asked: arrow.Asked, request: contract.ShortenRequest) -> None:
         error: contract.ReplyError | None = None

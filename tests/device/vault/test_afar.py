@@ -223,6 +223,8 @@ def test_a_repetition_with_a_transaction_is_answered_and_does_nothing(room: Room
     assert room.held() == recordings[:2]
     room.ask("erase", {"last": 1, "transaction": "b"}, correlation=b"1")
     assert room.held() == recordings[:1]
+    room.later(afar.REPEATED_S)
+    assert room.ask("erase", {"last": 1, "transaction": "b"}, correlation=b"1").data.erased == 1, "meant so"
 
 
 def test_a_repetition_that_comes_while_the_first_still_waits_does_nothing(room: Room) -> None:

@@ -103,6 +103,21 @@ def test_what_debug_capture_keeps_is_shortened_too(rig: Rig) -> None:
     assert {item.period_s for item in rig.store.index.live() if item.mark == "debug"} == {HOUR_S}
 
 
+@pytest.mark.parametrize("later_s", [0, 2 * HOUR_S], ids=["at once", "at a later sweep"])
+def test_subscribers_who_were_told_of_it_are_told_that_it_ends_earlier(rig: Rig, later_s: int) -> None:
+    service = _serve(rig)
+    service.seal(utterance(), AUDIO)
+    (action,) = (item for item in rig.store.index.live() if item.item_class.kind == "action")
+    event_id = rig.store.event_id(action)
+    rig.store.metadata(action, "event", "reporter")
+    rig.clock.now_s += 2 * HOUR_S - later_s
+    ratchet.shorten(service, HOUR_S, None, None)
+    assert bool(rig.store.outbox.notices.untold(9)) is not bool(later_s)
+    rig.clock.now_s += later_s
+    service.sweep()
+    assert [notice.ids for notice in rig.store.outbox.notices.untold(9)] == [(event_id,)]
+
+
 def test_canaries_are_nobody_s_recordings_and_keep_their_life(rig: Rig) -> None:
     service = _serve(rig)
     rig.store.plant([next(iter(rig.store.policy.periods))], rig.clock.now_s)
