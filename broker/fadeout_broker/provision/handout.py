@@ -96,7 +96,8 @@ def readme(folder: PurePosixPath, device_folder: PurePosixPath) -> str:
           sudo systemctl reload mosquitto
 
         REVOKED, ROTATED. After revoke and rotate, broker/acl and broker/ca.crl go to the broker as above, and
-        then: sudo systemctl restart mosquitto
+        then: sudo systemctl restart mosquitto. After rotate DIR broker: broker/broker.crt and
+        broker/broker.key, and then: sudo systemctl reload mosquitto
 
         THE AUTHORITY. ca/ca.key can sign a certificate for anybody. Only add-device, add-subscriber, rotate
         and revoke need it; move it to a stick in a drawer, and put it back for these.

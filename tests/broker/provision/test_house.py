@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+import rig_waiting
 from broker.provision.house import HOST, PATIENCE_S, House, free_port, version, wait_for
 from fadeout_broker.__main__ import main
 from fadeout_broker.arrow import BrokerSettings
@@ -263,6 +264,27 @@ def test_nothing_is_on_the_brokers_disk_unless_asked_for(running: House) -> None
 
     # Debian's own file says `persistence true`.
     assert [path.name for path in (running.path.parent / "run").iterdir() if path.suffix == ".db"] == []
+
+
+def test_what_was_cleared_leaves_the_disk_of_a_broker_that_keeps_things(
+    mosquitto: str, tmp_path: Path
+) -> None:
+    payload = b"sixteen bytes or more of a retained message"
+    database = tmp_path / "run/mosquitto.db"
+
+    def holds() -> bool:
+        return database.exists() and payload in database.read_bytes()
+
+    with (
+        House(tmp_path, mosquitto, ["--node", "sp-1", "--persistence"]) as house,
+        house.probe("sp-1") as probe,
+    ):
+        assert probe.publish("fadeout/sp-1/state", payload, retain=True)
+        assert probe.publish("fadeout/sp-1/info", b"one change more", retain=True)
+        rig_waiting.wait_for(holds, "it is on the disk")
+        assert probe.publish("fadeout/sp-1/state", b"", retain=True)
+        assert probe.publish("fadeout/sp-1/info", b"", retain=True)
+        rig_waiting.wait_for(lambda: not holds(), "it is gone from the disk")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user")
