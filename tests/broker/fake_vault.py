@@ -53,11 +53,21 @@ class FakeVault:
                 return
             self._peer = peer
             self._connected.set()
+            self.came()
             with peer, peer.makefile("rb") as lines, contextlib.suppress(OSError, ValueError):
                 for line in lines:
                     self.said.put(msgspec.json.decode(line, type=arrow.FromReporter))
             self._connected.clear()
             self.said.put(GONE)
+
+    def came(self) -> None:
+        """Be told, in another thread, that a reporter came: for whoever wants to know."""
+
+    def hang_up(self) -> None:
+        """End the connection, and take new ones."""
+        if self._peer is not None:
+            with contextlib.suppress(OSError):
+                self._peer.shutdown(socket.SHUT_RDWR)
 
     def wait_for_reporter(self) -> None:
         assert self._connected.wait(WAIT_S), "the reporter did not connect"
@@ -95,9 +105,7 @@ class FakeVault:
     def die(self) -> None:
         """End as a killed vault does: every socket is gone at once."""
         self._server.close()
-        if self._peer is not None:
-            with contextlib.suppress(OSError):
-                self._peer.shutdown(socket.SHUT_RDWR)
+        self.hang_up()
 
 
 class ReporterProcess:
