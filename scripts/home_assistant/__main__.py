@@ -68,7 +68,7 @@ def _try(installed: Installation, folder: Path) -> int:
         Speaker(broker, scenario.NODE) as speaker,
     ):
         home.connect_mqtt(broker.host, broker.port)
-        for outcome in scenario.run(scenario.Room(home, speaker)):
+        for outcome in scenario.run(scenario.Room(home, speaker, broker)):
             seen += outcome.ok
             detail = f" ({outcome.detail})" if outcome.detail else ""
             print(

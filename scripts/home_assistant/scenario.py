@@ -10,6 +10,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from home_assistant.instance import NotSeenError, wait_for
+from home_assistant.whole import speaks
 
 from fadeout_broker import contract, discovery
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from home_assistant.instance import HomeAssistant
     from home_assistant.speaker import Speaker
+
+    from fadeout_broker.local import LocalBroker
 
 NODE = "sp-7f3a9c"
 SLUG = "fadeout_sp_7f3a9c"
@@ -67,6 +70,7 @@ class Room(NamedTuple):
 
     home: HomeAssistant
     speaker: Speaker
+    broker: LocalBroker
 
 
 def automations() -> list[dict[str, Any]]:
@@ -290,6 +294,7 @@ CHECKS: tuple[Callable[[Room], str], ...] = (
     restarts,
     purges,
     leaves,
+    speaks,
     complains_of_nothing,
 )
 
