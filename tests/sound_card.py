@@ -35,7 +35,7 @@ _MODULES = (
     "module-null-sink sink_name=fakemic rate=16000 channels=1 format=s16le norewinds=1",
     f"module-null-sink sink_name=fakemic6 rate=16000 channels=6 format=s16le norewinds=1 {_MAP_6}",
 )
-_START_S = 15
+_START_S = 60
 
 
 class SoundCard:
