@@ -31,7 +31,7 @@ def add_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
         help="close the microphone, until fadeout unmute",
         description="The microphone is closed, what is being recorded is dropped, and nothing is stored. It"
         " survives restarts. A mute that came over MQTT is ended with fadeout unmute, too: nothing from afar"
-        " can end it.",
+        " can end it. fadeout replay, which has no microphone, takes no notice.",
     )
     verb.set_defaults(run=mute)
 

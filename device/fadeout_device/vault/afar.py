@@ -57,7 +57,8 @@ _REMEMBERED = 32
 """Erasures with a transaction whose repetition is recognised."""
 REPEATED_S = 600.0
 """A broker delivers twice after a lost connection. What is the same later is meant to be done again."""
-_PATIENCE_S = 30.0
+PATIENCE_S = 30.0
+"""So long a process that is to end waits for those who have asked for something."""
 _DIGEST_BYTES = 16
 
 
@@ -113,10 +114,10 @@ class Afar:
         """Whether every request is answered."""
         return not self._waiting
 
-    def settle(self) -> None:
+    def settle(self, patience_s: float = PATIENCE_S) -> None:
         """Wait until every request is answered; but not for ever."""
         with self._service.lock:
-            self._is_quiet.wait_for(lambda: self.is_idle, _PATIENCE_S)
+            self._is_quiet.wait_for(lambda: self.is_idle, patience_s)
 
     def hand_over(self) -> AfarState:
         """Return what the next process must know; of another owner's requests, nothing."""

@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 _LONGEST_WAIT_S = 60.0
 """A clock that jumps is noticed within this time."""
 _SHORTEST_WAIT_S = 0.05
+_LAST_ERASURES_S = 5.0
+"""So long the end waits for what somebody has asked for from afar."""
 _PATIENCE_S = 60.0
 """So long a visitor may be busy before it is sent away for the renewal's sake."""
 
@@ -183,6 +185,7 @@ class _Vault:
     def close(self) -> None:
         """Close what is open."""
         self._watchdog.stop()
+        self._afar.settle(_LAST_ERASURES_S)
         with self.service.lock:
             self.store.close()
 

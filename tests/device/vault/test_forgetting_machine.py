@@ -93,6 +93,13 @@ class Device:
         self.config = parse(f"[retention.failed]\naudio = {rule}\naction = {rule}", "x")
         self.restart()
 
+    def shorten_by_command(self, hours: int) -> None:
+        self.store.enforced.shorten(hours * HOUR, "failed", None)
+        self.sweep()
+
+    def restore(self) -> None:
+        self.store.enforced.restore()
+
     def remove(self) -> None:
         self.store.close()
         shutil.rmtree(self.folder)
@@ -169,6 +176,8 @@ class Forgetting(RuleBasedStateMachine):
         super().__init__()
         self.known: dict[str, Known] = {}
         self.count = 0
+        self.cap_s = 30 * DAY
+        """What was commanded for what failed."""
         self.stack = contextlib.ExitStack()
 
     @initialize()
@@ -207,8 +216,12 @@ class Forgetting(RuleBasedStateMachine):
                 audio if item.item_class.kind == "audio" else b"",
                 (self.device.folder / "items" / item.id).read_bytes(),
                 captured_at_s,
-                self.device.period_s(item.item_class),
+                self._period_s(item.item_class),
             )
+
+    def _period_s(self, item_class: ItemClass) -> int:
+        period_s = self.device.period_s(item_class)
+        return min(period_s, self.cap_s) if item_class.outcome == "failed" else period_s
 
     @rule(data=st.data())
     def erase_some(self, data: st.DataObject) -> None:
@@ -281,6 +294,7 @@ class Forgetting(RuleBasedStateMachine):
     @rule()
     def lose_the_index(self) -> None:
         self.device.lose_index()
+        self.cap_s = 30 * DAY
         self._erased(set(self.known))
 
     @rule(hours=st.sampled_from([6, 12, 20]))
@@ -290,6 +304,20 @@ class Forgetting(RuleBasedStateMachine):
             if known.item_class.outcome == "failed":
                 known.period_s = min(known.period_s, hours * HOUR)
         self._swept()
+
+    @rule(hours=st.sampled_from([5, 10, 18, 100]))
+    def shorten_by_command(self, hours: int) -> None:
+        self.device.shorten_by_command(hours)
+        self.cap_s = min(self.cap_s, hours * HOUR)
+        for known in self.known.values():
+            if known.item_class.outcome == "failed":
+                known.period_s = min(known.period_s, hours * HOUR)
+        self._swept()
+
+    @rule()
+    def restore_the_policy(self) -> None:
+        self.device.restore()
+        self.cap_s = 30 * DAY
 
     @invariant()
     def what_is_alive_opens_and_what_is_dead_does_not(self) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from device.vault.conftest import utterance
-from fadeout_device import __version__, answers, messages, questions, wire
+from fadeout_device import __version__, answers, channels, messages, questions, wire
 from fadeout_device.confine import Confinement
 from fadeout_device.errors import FadeoutError, UsageError
 from fadeout_device.vault import control_arrow, ear_arrow
@@ -249,6 +249,25 @@ def test_commands_get_answers_and_errors_get_hints(service: Service) -> None:
     canonical = json.dumps(policy.policy, sort_keys=True, separators=(",", ":")).encode()
     assert hashlib.sha256(canonical).hexdigest() == policy.policy_hash
     assert (failure.exit_code, failure.hint) == (66, "fadeout list shows what is held")
+
+
+def test_a_command_that_may_not_be_asked_for_here_is_refused(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(channels._ALLOWED, "erase", frozenset({"mqtt"}))
+    service.seal(utterance(), AUDIO)
+    command, thread = _talk(lambda connection: control_arrow.serve(connection, service))
+    for asked, wanted in (
+        (questions.Erase(everything=True), answers.Failure),
+        (questions.Status(), answers.StatusReport),
+    ):
+        command.send(asked)
+        frame = command.receive()
+        assert frame is not None
+        assert isinstance(frame.message(answers.Answer), wanted)
+    command.close()
+    thread.join(10)
+    assert service.held() == 1
 
 
 def test_whoever_watches_sees_it_all_and_may_leave(service: Service) -> None:
