@@ -166,6 +166,29 @@ def test_what_was_derived_goes_first_and_is_acknowledged_after(broker: LocalBrok
         assert len(calls) == done + 1
 
 
+def test_what_is_left_from_before_is_forgotten_at_the_start(broker: LocalBroker, tmp_path: Path) -> None:
+    path = tmp_path / "lights.db"
+
+    def fail(_gone: Sequence[Gone]) -> None:
+        raise OSError
+
+    with Played(broker) as played:
+        played.watermark()
+        with subscriber(broker, database=path, on_forget=fail) as house:
+            assert house.wait_until_connected(LONG_S)
+            name = played.event()
+            wait_for(house.events, "an event")
+            played.erase(name)
+            wait_for(lambda: not house.events(), "its contents to go")
+    with pytest.raises(CallbackError), subscriber(broker, database=path, on_forget=fail):
+        pytest.fail("it must not start as if nothing were left")
+    assert name.encode() in path.read_bytes()
+    gone: list[str] = []
+    with subscriber(broker, database=path, on_forget=lambda left: gone.extend(one.id for one in left)):
+        assert gone == [name]
+    assert name.encode() not in path.read_bytes()
+
+
 def test_devices_are_shown_as_they_are(broker: LocalBroker) -> None:
     told: list[tuple[str, bool]] = []
     availability = contract.availability_topic(NODE)

@@ -65,7 +65,12 @@ def run(order: Order) -> int:
     else:
         print(report.summary(results, is_conforming=is_conforming))  # noqa: T201 - the report
     if order.junit is not None:
-        order.junit.write_bytes(report.as_junit(results))
+        try:
+            order.junit.write_bytes(report.as_junit(results))
+        except OSError as err:
+            raise UsageError(
+                f"{order.junit}: {str(err.strerror).lower()}", "name another --junit file"
+            ) from err
     return 0 if is_conforming else 1
 
 
@@ -101,7 +106,14 @@ def _results(order: Order) -> list[Result]:
             *(Database(path) for path in order.databases),
             *(Query(command, environment, order.patience_s) for command in order.queries),
         ]
-        trial = Trial(played, places, absence, patience_s=order.patience_s, consumer=order.consumer)
+        trial = Trial(
+            played,
+            places,
+            absence,
+            patience_s=order.patience_s,
+            consumer=order.consumer,
+            is_alone=order.broker is None,
+        )
         if not order.as_json:
             print(report.HEADING.rstrip())  # noqa: T201 - the report
         results = []

@@ -53,9 +53,11 @@ class Trial:
         absence: how to have the subscriber away; None: not at all.
         patience_s: the longest wait for anything.
         consumer: whose acknowledgements count; None: anybody's.
+        is_alone: nobody else subscribes; otherwise, without a consumer, no acknowledgement counts, because
+            it may be somebody else's.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a trial is made of
         self,
         played: PlayedDevice,
         places: Sequence[Place],
@@ -63,12 +65,14 @@ class Trial:
         *,
         patience_s: float,
         consumer: str | None,
+        is_alone: bool = True,
     ) -> None:
         self.played = played
         self.absence = absence
         self._places = places
         self._patience_s = patience_s
         self._consumer = consumer
+        self._counts_acks = is_alone or consumer is not None
         self._proven: set[str] = set()
         self._gone: list[str] = []
         self._trouble = ""
@@ -83,6 +87,8 @@ class Trial:
         if not seen:
             return Result(name, "cannot tell", None, self._never_seen())
         owed = act(ids)
+        if not self._counts_acks:
+            owed = owed._replace(may_acknowledge=False)
         there_at_ack, found = self._wait_until_gone(owed, seen)
         trouble = self._trouble
         probe = self.played.new_id()

@@ -72,11 +72,11 @@ class Store:
             self._database = sqlite3.connect(
                 ":memory:" if path is None else path, isolation_level=None, check_same_thread=False
             )
-            for line in ("secure_delete = ON", "journal_mode = TRUNCATE", "synchronous = FULL"):
-                self._database.execute(f"PRAGMA {line}").fetchall()
-            # Sorting and half-done statements would otherwise leave files of their own.
-            self._database.execute("PRAGMA temp_store = MEMORY")
-        self._make()
+        try:
+            self._make()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close it; closing twice is harmless."""
@@ -173,6 +173,11 @@ class Store:
     # ---- SQLite
 
     def _make(self) -> None:
+        with self._translated():
+            for line in ("secure_delete = ON", "journal_mode = TRUNCATE", "synchronous = FULL"):
+                self._database.execute(f"PRAGMA {line}").fetchall()
+            # Sorting and half-done statements would otherwise leave files of their own.
+            self._database.execute("PRAGMA temp_store = MEMORY")
         with self._transaction():
             (version,) = self._database.execute("PRAGMA user_version").fetchone()
             (application,) = self._database.execute("PRAGMA application_id").fetchone()
