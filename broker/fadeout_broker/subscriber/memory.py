@@ -62,7 +62,7 @@ class Memory:
         self._forget_derived = forget_derived
         self._acknowledge = acknowledge
         self._believed = store.believed()
-        self._written_s = self._believed.time_s if self._believed is not None else None
+        self._written_s: float | None = None
         self._owed: set[str] = set()
         self.counts = Counts()
         self.devices: dict[str, Device] = {}
@@ -103,10 +103,10 @@ class Memory:
         """Forget what has ended, and what is left over from before."""
         now_s = self.now_s(reading)
         end_s = self._store.next_end_s()
-        if end_s is not None and end_s <= now_s:
+        # At the start, too: only within one start of the machine is a clock that is set back found out.
+        is_unwritten = self._written_s is None or now_s - self._written_s >= BELIEVED_EVERY_S
+        if is_unwritten or (end_s is not None and end_s <= now_s):
             self.counts.expired += self._store.begin_expired(self._now)
-        elif self._written_s is None or now_s - self._written_s >= BELIEVED_EVERY_S:
-            self._store.begin_expired(self._now)
             self._written_s = now_s
         self.settle()
 
