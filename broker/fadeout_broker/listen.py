@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 import msgspec
 from paho.mqtt.client import MQTT_LOG_ERR, Client, MQTTMessage
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from fadeout_broker import arrow, contract, failures
+from fadeout_broker import arrow, contract, discovery, failures
 from fadeout_broker.adapters.mqtt_client import connect, new_client
 from fadeout_broker.backoff import Backoff
 from fadeout_broker.lifetime import PARENT_PID_VARIABLE, die_with_parent
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _RETRY_CAP_S = 5.0
 _EVERY_NODE = "+"
+_BOLD, _FAINT, _RED, _END = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[0m"  # ECMA-48, "SGR"
 
 
 class Heard(msgspec.Struct, frozen=True):
@@ -34,15 +36,17 @@ class Heard(msgspec.Struct, frozen=True):
 
     topic: str
     payload: Any
-    """The JSON value, or the text of what is no JSON."""
+    """The JSON value, or the text of what is no JSON; of a discovery only its size."""
     retain: bool
     """Sent by the broker from its store, not by the device just now."""
     problem: str | msgspec.UnsetType = msgspec.UNSET
     """Why it does not fit the contract; left out if it does."""
 
 
-def hear(topic: str, data: bytes, *, retain: bool) -> Heard:
-    """Decode one message and hold it against the contract."""
+def hear(topic: str, data: bytes, *, retain: bool) -> Heard | None:
+    """Decode one message and hold it against the contract; None: another program's discovery."""
+    if not topic.startswith(f"{contract.TOPIC_ROOT}/"):
+        return _hear_discovery(topic, data, retain=retain)
     try:
         shown: Any = json.loads(data)
     except ValueError:  # no JSON, or no UTF-8
@@ -50,11 +54,21 @@ def hear(topic: str, data: bytes, *, retain: bool) -> Heard:
     return Heard(topic, shown, retain=retain, problem=_problem(topic, data) or msgspec.UNSET)
 
 
+def _hear_discovery(topic: str, data: bytes, *, retain: bool) -> Heard | None:
+    problem: str | msgspec.UnsetType = msgspec.UNSET
+    node = topic.split("/")[-2] if "/" in topic else ""
+    try:
+        if data and discovery.decode(data).node != node:
+            problem = "not the topic of this node"
+    except contract.ContractError:
+        if f'"{contract.TOPIC_ROOT}"'.encode() not in data:
+            return None  # others use the same topics, and it is none of our business
+        problem = "not a discovery of ours"
+    return Heard(topic, f"discovery of {len(data)} bytes", retain=retain, problem=problem)
+
+
 def _problem(topic: str, data: bytes) -> str:
-    root, _, rest = topic.partition("/")
-    node, _, end = rest.partition("/")
-    if root != contract.TOPIC_ROOT:
-        return "not a topic of the contract"
+    node, _, end = topic.removeprefix(f"{contract.TOPIC_ROOT}/").partition("/")
     if not data and topic in contract.retained_topics(node):
         return ""  # no longer said
     if topic == contract.availability_topic(node):
@@ -104,6 +118,9 @@ class Listener:
     ) -> None:
         self._settings = settings
         self._filter = f"{contract.TOPIC_ROOT}/{node or _EVERY_NODE}/#"
+        self._discovery = discovery.topic_of(node or _EVERY_NODE, settings.discovery_prefix)
+        is_for_people = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        self._colour = _coloured if is_for_people and not as_json else _plain
         self._as_json = as_json
         self._is_quiet = is_quiet
         self._backoff = Backoff(random.SystemRandom().random, cap_s=_RETRY_CAP_S)
@@ -146,7 +163,7 @@ class Listener:
             client.disconnect()
         else:
             self._is_accepted = True
-            client.subscribe(self._filter, qos=1)
+            client.subscribe([(each, SubscribeOptions(qos=1)) for each in (self._filter, self._discovery)])
 
     def _on_subscribe(
         self,
@@ -166,7 +183,8 @@ class Listener:
 
     def _on_message(self, _client: Client, _userdata: Any, message: MQTTMessage) -> None:  # noqa: ANN401 - paho's signature
         heard = hear(message.topic, bytes(message.payload), retain=message.retain)
-        self._show(msgspec.json.encode(heard).decode() if self._as_json else _line(heard))
+        if heard is not None:
+            self._show(msgspec.json.encode(heard).decode() if self._as_json else self._colour(heard))
 
     def _on_disconnect(self, _client: Client, _userdata: Any, flags: Any, reason: ReasonCode, _: Any) -> None:  # noqa: ANN401 - paho's signature
         if self._ending:
@@ -194,12 +212,33 @@ class Listener:
             sys.stderr.write(words + "\n")
 
 
-def _line(heard: Heard) -> str:
-    """Return one line for people, without control characters: a broker is not to draw on the terminal."""
+def _plain(heard: Heard) -> str:
+    """Return one line for people."""
+    return "".join(_parts(heard))
+
+
+def _coloured(heard: Heard) -> str:
+    """Return one line for a terminal: what is wrong in red, cover faint, the topic bold."""
+    when, topic, payload, mark, problem = _parts(heard)
+    if heard.topic.endswith(f"/{contract.Cover.topic}"):
+        return f"{_FAINT}{when}{topic}{payload}{mark}{_END}{_RED}{problem}{_END}"
+    return f"{_FAINT}{when}{_END}{_BOLD}{topic}{_END}{payload}{_FAINT}{mark}{_END}{_RED}{problem}{_END}"
+
+
+def _parts(heard: Heard) -> tuple[str, str, str, str, str]:
+    """Return a line's parts without control characters: a broker is not to draw on the terminal."""
     payload = heard.payload if isinstance(heard.payload, str) else json.dumps(heard.payload)
-    marks = ("  (retained)" if heard.retain else "") + (f"  ! {heard.problem}" if heard.problem else "")
-    line = f"{time.strftime('%H:%M:%S')}  {heard.topic}  {payload}{marks}"
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+    when, topic, payload, mark, problem = (
+        "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in part)
+        for part in (
+            f"{time.strftime('%H:%M:%S')}  ",
+            heard.topic,
+            f"  {payload or '(cleared)'}",
+            "  (retained)" if heard.retain else "",
+            f"  ! {heard.problem}" if heard.problem else "",
+        )
+    )
+    return when, topic, payload, mark, problem
 
 
 def run(settings: arrow.BrokerSettings, node: str | None, *, as_json: bool, is_quiet: bool) -> int:

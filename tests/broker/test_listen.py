@@ -12,9 +12,10 @@ import msgspec
 import pytest
 from paho.mqtt import publish
 
-from fadeout_broker import contract
+from broker.contract_cases import INFO
+from fadeout_broker import contract, discovery
 from fadeout_broker.__main__ import main
-from fadeout_broker.listen import hear
+from fadeout_broker.listen import _BOLD, _END, _FAINT, _RED, Heard, _coloured, _plain, hear
 
 if TYPE_CHECKING:
     from fadeout_broker.local import LocalBroker
@@ -24,6 +25,7 @@ ACTION = contract.ActionEvent(v=1, id="0123456789abcdef", action="light.on", out
 REPLY = contract.Reply(v=1, command="mute", status="ok")
 ACK = b'{"v":1,"era":"0123abcd","n":1}'
 TOPIC = "fadeout/sp-1/event/action"
+DISCOVERY = discovery.build("sp-1", INFO, "homeassistant")[1]
 
 
 @pytest.mark.parametrize(
@@ -60,6 +62,7 @@ TOPIC = "fadeout/sp-1/event/action"
 )
 def test_what_does_not_fit_is_marked(topic: str, data: bytes, problem: str | None) -> None:
     heard = hear(topic, data, retain=False)
+    assert heard is not None
     if problem is None:
         assert heard.problem is msgspec.UNSET
     else:
@@ -69,7 +72,47 @@ def test_what_does_not_fit_is_marked(topic: str, data: bytes, problem: str | Non
 def test_json_is_shown_as_json_and_text_as_text() -> None:
     shown = json.loads(msgspec.json.encode(hear(TOPIC, contract.encode(ACTION), retain=False)))
     assert shown == {"topic": TOPIC, "payload": msgspec.to_builtins(ACTION), "retain": False}
-    assert hear("fadeout/sp-1/availability", b"online", retain=True).payload == "online"
+    word = hear("fadeout/sp-1/availability", b"online", retain=True)
+    assert word is not None
+    assert word.payload == "online"
+
+
+@pytest.mark.parametrize(
+    ("topic", "data", "problem"),
+    [
+        pytest.param("homeassistant/device/sp-1/config", DISCOVERY, msgspec.UNSET, id="a device of ours"),
+        pytest.param(
+            "homeassistant/device/sp-2/config", DISCOVERY, "not the topic of this node", id="another's topic"
+        ),
+        pytest.param(
+            "homeassistant/device/sp-1/config",
+            DISCOVERY.replace(b'"Held"', b'"Words"'),
+            "not a discovery of ours",
+            id="with a name that is none of ours",
+        ),
+        pytest.param("homeassistant/device/sp-1/config", b"", msgspec.UNSET, id="a device that went"),
+    ],
+)
+def test_of_a_discovery_only_the_size_is_shown(
+    topic: str, data: bytes, problem: str | msgspec.UnsetType
+) -> None:
+    assert hear(topic, data, retain=True) == Heard(
+        topic, f"discovery of {len(data)} bytes", retain=True, problem=problem
+    )
+
+
+def test_what_other_programs_tell_home_assistant_is_not_shown() -> None:
+    assert hear("homeassistant/device/0x00158d/config", b'{"o":{"name":"zigbee2mqtt"}}', retain=True) is None
+
+
+def test_colours_draw_nothing_else_and_are_for_terminals() -> None:
+    heard = hear(TOPIC + "\x1b[2J", b"\x1b[31m", retain=True)
+    assert heard is not None
+    assert "\x1b" not in _plain(heard)
+    shown = _coloured(heard)
+    for code in (_BOLD, _FAINT, _RED, _END):
+        shown = shown.replace(code, "")
+    assert shown[8:] == _plain(heard)[8:]
 
 
 class Listening:
