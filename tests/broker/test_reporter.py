@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from broker.contract_cases import POLICY
 from broker.fake_vault import GONE, WAIT_S, FakeVault, ReporterProcess
 from broker.subscriber import Subscriber
 from fadeout_broker import arrow, contract
@@ -285,6 +286,28 @@ def test_a_vault_that_does_not_wait_is_cut_off(
     vault.expect_link(connected=True)
     vault.send(Publish(100, _action(100), 600))
     assert vault.expect(Published).seq == 100
+
+
+class NarrowBroker(LocalBroker):
+    """Takes no policy: it is too large."""
+
+    def _write_config(self) -> None:
+        super()._write_config()
+        config = self._folder / "mosquitto.conf"
+        config.write_text(config.read_text().replace("max_packet_size 65536", "max_packet_size 2000"))
+
+
+@pytest.mark.usefixtures("mosquitto", "reporter")
+def test_what_is_too_large_for_the_broker_is_dropped_and_the_rest_goes_on(
+    vault: FakeVault, tmp_path: Path
+) -> None:
+    with NarrowBroker(tmp_path) as narrow:
+        vault.configure(BrokerSettings(host=narrow.host, port=narrow.port))
+        vault.expect_link(connected=True)
+        vault.send(Publish(1, POLICY))
+        vault.send(Publish(2, STATE))
+        assert vault.expect(arrow.Dropped) == arrow.Dropped(1, "the broker's maximum packet size")
+        assert vault.expect(Published).seq == 2
 
 
 @pytest.mark.usefixtures("reporter")
