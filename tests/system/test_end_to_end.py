@@ -6,6 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -29,6 +30,7 @@ CONFIG = f"""
 device = "fakemic"
 [mqtt]
 node = "{NODE}"
+subscribers = ["hass"]
 """
 LEAST_MATCH_S = 3.0
 
@@ -96,6 +98,43 @@ def check_erasure(home: Home, recording: str, event: contract.ActionEvent, subsc
     assert home.held() == []
 
 
+def check_acknowledgement(home: Home, subscriber: Subscriber) -> None:
+    """Whoever was away learns of the erasure; who says that he has forgotten is believed that far."""
+    mark = None
+    while mark is None or mark.n == 0:
+        told = contract.decode(subscriber.expect(f"fadeout/{NODE}/erase/before").payload)
+        assert isinstance(told, contract.EraseBefore)
+        mark = told
+    before = home.ask("subscribers")["subscribers"]
+    assert [(row["consumer"], row["acknowledged"], row["behind"]) for row in before] == [("hass", None, 1)]
+    ack = msgspec.json.encode(contract.Ack(v=1, era=mark.era, n=mark.n))
+    subscriber.publish(f"fadeout/{NODE}/erase/ack/hass", ack)
+    wait_for(lambda: home.ask("subscribers")["subscribers"][0]["behind"] == 0, "it is acknowledged")
+    assert "forgotten up to erasure 1" in home.verb("ledger").stdout
+
+
+def retained(broker: arrow.BrokerSettings) -> set[str]:
+    """Return the topics of what the broker retains of this device."""
+    with Subscriber(broker) as late:
+        late.publish("marker", b"now")
+        found = set()
+        while (message := late.heard.get(timeout=60)).topic != "marker":
+            if message.retain:
+                found.add(message.topic)
+    return {topic for topic in found if NODE in topic}
+
+
+def check_leaving(home: Home, broker: arrow.BrokerSettings) -> None:
+    """Leave the broker, and come back."""
+    there = retained(broker)
+    assert {f"fadeout/{NODE}/{end}" for end in ("availability", "state", "policy", "info")} <= there
+    assert home.ask("forget")["departure"] == "done"
+    assert retained(broker) == set()
+    assert home.ask("status")["departure"] == "done"
+    assert home.ask("forget", "--undo")["departure"] == ""
+    wait_for(lambda: retained(broker) == there, "everything stands there again")
+
+
 def test_from_the_microphone_to_a_subscriber_and_into_oblivion(
     home: Home, speech: Speech, sound_card: SoundCard
 ) -> None:
@@ -111,6 +150,8 @@ def test_from_the_microphone_to_a_subscriber_and_into_oblivion(
             run.wait_for_line(event.id)
             recording = check_recording(home, speech)
             check_erasure(home, recording, event, subscriber)
+            check_acknowledgement(home, subscriber)
+        check_leaving(home, arrow.BrokerSettings(host=host, port=port))
 
 
 def test_the_three_rooms_need_no_supervisor(

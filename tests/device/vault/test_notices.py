@@ -196,6 +196,20 @@ def test_receipts_are_numbered_and_the_oldest_give_way(rig: Rig) -> None:
     assert numbers == list(range(4, MAX_RECEIPTS + 4))
 
 
+def test_days_without_a_broker_leave_little_to_tell(rig: Rig) -> None:
+    for number in range(5 * 8):
+        rig.clock.now_s += 3 * 3600
+        rig.seal(b"")
+        if number % 2:
+            _told_action(rig)
+            rig.store.eraser.erase(rig.store.index.live()[-2:])
+        rig.store.eraser.erase_due()
+    lines = [line.what for line in rig.store.outbox.lines()]
+    assert lines.count("action") <= 8 + 1, "one for each item that is held"
+    assert lines.count("receipt") <= 2 * 8 + 1, "none is older than a day"
+    assert rig.store.outbox.notices.count() <= 5 * 8
+
+
 def test_a_canary_leaves_no_receipt_to_tell(rig: Rig) -> None:
     items = rig.store.plant([item.item_class for item in [_told_action(rig)]], rig.clock.now_s)
     rig.clock.now_s += 7 * 3600
