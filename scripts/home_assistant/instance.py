@@ -17,7 +17,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,8 +117,13 @@ def onboarding_storage() -> dict[str, Any]:
     return {"version": 4, "minor_version": 1, "key": "onboarding", "data": {"done": done}}
 
 
-def configuration(port: int) -> str:
-    """Return `configuration.yaml`: on loopback only, with what the checks look at."""
+def configuration(port: int, unrecorded: str) -> str:
+    """Return `configuration.yaml`: on loopback only, with what the checks look at.
+
+    Args:
+        port: of its web interface.
+        unrecorded: a glob of entities of which the recorder is to keep nothing.
+    """
     return f"""homeassistant:
   name: try
   time_zone: UTC
@@ -128,6 +133,8 @@ http:
 api:
 config:
 recorder:
+  exclude:
+    entity_globs: ["{unrecorded}"]
 history:
 automation: !include automations.yaml
 logger:
@@ -154,6 +161,17 @@ def filled_in(form: list[dict[str, Any]], given: dict[str, Any]) -> dict[str, An
     return answers
 
 
+class Household(NamedTuple):
+    """What somebody has set up in it."""
+
+    blueprints: Path
+    """A folder with blueprints."""
+    automations: list[dict[str, Any]]
+    """The content of `automations.yaml`."""
+    unrecorded: str
+    """A glob of entities of which the recorder is to keep nothing."""
+
+
 class HomeAssistant:
     """One Home Assistant on loopback.
 
@@ -161,18 +179,10 @@ class HomeAssistant:
         installation: which.
         folder: its configuration folder; made anew. Must be inside the installation's root.
         port: of its web interface.
-        blueprints: a folder with blueprints to copy into it.
-        automations: the content of `automations.yaml`.
+        household: what is set up in it.
     """
 
-    def __init__(
-        self,
-        installation: Installation,
-        folder: Path,
-        port: int,
-        blueprints: Path,
-        automations: list[dict[str, Any]],
-    ) -> None:
+    def __init__(self, installation: Installation, folder: Path, port: int, household: Household) -> None:
         self.folder = folder
         self._installation = installation
         self._port = port
@@ -186,10 +196,12 @@ class HomeAssistant:
             ("onboarding", onboarding_storage()),
         ):
             (folder / ".storage" / name).write_text(json.dumps(content), encoding="utf-8")
-        (folder / "configuration.yaml").write_text(configuration(port), encoding="utf-8")
+        (folder / "configuration.yaml").write_text(
+            configuration(port, household.unrecorded), encoding="utf-8"
+        )
         # JSON is YAML.
-        (folder / "automations.yaml").write_text(json.dumps(automations), encoding="utf-8")
-        shutil.copytree(blueprints, folder / "blueprints/automation/fadeout")
+        (folder / "automations.yaml").write_text(json.dumps(household.automations), encoding="utf-8")
+        shutil.copytree(household.blueprints, folder / "blueprints/automation/fadeout")
 
     def __enter__(self) -> Self:
         self.start()

@@ -322,6 +322,14 @@ def left_behind(folder: Path, ident: str) -> str:
     return _names(_files_with(folder, ident))
 
 
+def rows_of(folder: Path, slug: str) -> int:
+    """Return of how many entities, whose names after the dot begin so, the recorder knows anything."""
+    query = "SELECT count(*) FROM states_meta WHERE entity_id LIKE ? ESCAPE '!'"
+    with closing(sqlite3.connect(f"file:{folder / DATABASE}?mode=ro", uri=True)) as database:
+        (found,) = database.execute(query, (f"%.{slug.replace('_', '!_')}!_%",)).fetchone()
+    return int(found)
+
+
 def _names(files: list[Path]) -> str:
     return ", ".join(sorted(path.name for path in files)) or "no file"
 

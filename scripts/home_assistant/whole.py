@@ -21,6 +21,7 @@ FIXTURES = ROOT / ".fadeout-try/fixtures"
 SPOKEN = "command_rms.wav"
 NODE, SLUG = "sp-0e2e01", "fadeout_sp_0e2e01"
 ENTITIES = 11
+UNRECORDED = f"*.{SLUG}_*"
 CONFIGURATION = f"""[mqtt]
 node = "{NODE}"
 actions = ["light.on"]

@@ -56,7 +56,8 @@ def test_it_listens_on_loopback_only() -> None:
         pass
 
     Loader.add_constructor("!include", lambda _loader, node: node.value)
-    configuration = yaml.load(instance.configuration(8123), Loader)  # noqa: S506 - a SafeLoader with one tag more
+    configuration = yaml.load(instance.configuration(8123, "*.fadeout_*"), Loader)  # noqa: S506 - a SafeLoader with one tag more
+    assert configuration["recorder"] == {"exclude": {"entity_globs": ["*.fadeout_*"]}}
     assert configuration["http"] == {"server_host": "127.0.0.1", "server_port": 8123}
 
 
