@@ -115,7 +115,10 @@ class _Ear:
         ).start()
 
 
-def test_muted_the_ear_is_told_and_nothing_that_it_still_sends_is_stored(rig: Rig, around: _Around) -> None:
+def test_muted_the_ear_is_told_and_nothing_that_it_still_sends_is_stored(
+    rig: Rig, around: _Around, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(switches, "CLOSING_S", 60.0)
     service = around.serve(rig)
     ear = _Ear(service)
     assert Desk(service).mute() == answers.Muting("control", "closed")
