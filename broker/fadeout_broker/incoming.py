@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 MAX_WAITING = 64
-"""Messages that wait for the vault, of all kinds."""
+"""Messages of one kind that wait for the vault."""
 _COMPLAIN_EVERY_S = 60.0
 _NAME_CHARACTERS = 32  # arrow.Asked; no command's name is so long
 _REPLY_TOPIC_CHARACTERS = 300  # arrow.Asked
@@ -109,16 +109,16 @@ class Door:
         self._acks = contract.ack_filter(configure.node).removesuffix("+")
         self._own = (ping_topic(configure.node), own_ack_topic(configure.node))
         self._birth = discovery.birth_topic(configure.settings.discovery_prefix)
-        # A person does not press so fast; all subscribers acknowledge one notice at once.
+        # A person does not press so fast; 32 subscribers acknowledge a full window of notices at once.
         self._buckets = {
             "command": Bucket(5, 20),
             "mute": Bucket(5, 20),
-            "ack": Bucket(10, 48),
+            "ack": Bucket(20, 500),
             "birth": Bucket(0.2, 2),
         }
         self._lock = threading.Lock()
         self._awaits = awaits
-        self._waiting = 0
+        self._waiting = dict.fromkeys(self._buckets, 0)
         self._complained_at_s = -_COMPLAIN_EVERY_S
         self.dropped = 0
         """Messages that were not taken in: too many, or of no shape."""
@@ -126,13 +126,14 @@ class Door:
     def admits(self, arrived: Arrived, now_s: float) -> bool:
         """Say whether a message may wait for the vault; must be followed by `take` if so."""
         with self._lock:
-            if not self._is_own(arrived):
-                bucket = self._buckets.get(self._kind(arrived))
-                is_welcome = bucket is not None and self._waiting < MAX_WAITING and bucket.admits(now_s)
-                if not is_welcome:
-                    self._drop(now_s)
-                    return False
-            self._waiting += 1
+            if self._is_own(arrived):
+                return True
+            kind = self._kind(arrived)
+            bucket = self._buckets.get(kind)
+            if bucket is None or self._waiting[kind] >= MAX_WAITING or not bucket.admits(now_s):
+                self._drop(now_s)
+                return False
+            self._waiting[kind] += 1
             return True
 
     def take(
@@ -140,9 +141,10 @@ class Door:
     ) -> arrow.Asked | arrow.Acknowledged | Born | CameBack | None:
         """Return what an admitted message says; None: of no shape."""
         with self._lock:
-            self._waiting -= 1
             if self._is_own(arrived):
                 return CameBack(arrived.payload)
+            kind = self._kind(arrived)
+            self._waiting[kind] = max(0, self._waiting[kind] - 1)  # 0: ours, and awaited no longer
             said = self._read(arrived)
             if said is None:
                 self._drop(now_s)
