@@ -46,21 +46,27 @@ class Teller:
 
     def __init__(self, service: Service, settings: arrow.BrokerSettings) -> None:
         self._service = service
+        self._is_stuck = False
+        """Whether the last one could not be made, which was said."""
         self._actions = {*settings.actions, contract.NO_ACTION}
 
     def tell(self, line: Line) -> Told | NotNow:
         """Return what to send of a line."""
         try:
-            return self._receipt(line) if line.what == "receipt" else self._action(line)
+            told = self._receipt(line) if line.what == "receipt" else self._action(line)
         except KeyErasedError:
             return NotNow.NEVER
         except StorageError as err:
             # The disk is full, say: the opening cannot be written down, so nothing is opened. It will be.
-            log.warning("an event cannot be made yet: %s", err)
+            if not self._is_stuck:
+                log.warning("an event cannot be made yet: %s", err)
+            self._is_stuck = True
             return NotNow.LATER
         except FadeoutError as err:
             log.warning("an event cannot be made: %s", err)
             return NotNow.NEVER
+        self._is_stuck = False
+        return told
 
     def _action(self, line: Line) -> Told | NotNow:
         store = self._service.store

@@ -14,6 +14,7 @@ from device.vault.conftest import utterance
 from fadeout_broker import arrow, contract
 from fadeout_device import answers, messages, questions
 from fadeout_device.confine import Confinement
+from fadeout_device.errors import StorageError
 from fadeout_device.vault.desk import Desk
 from fadeout_device.vault.reporter_arrow import ReporterArrow
 from fadeout_device.vault.service import Service
@@ -255,6 +256,29 @@ def test_the_node_is_random_and_kept(rig: Rig, service: Service) -> None:
     assert first == second
     assert first.startswith("sp-")
     rig.store.index.get_meta("node")
+
+
+def test_what_cannot_be_opened_for_now_is_told_later(
+    rig: Rig, service: Service, report: Callable[[], FakeReporter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StorageError("no space left on the disk")
+
+    monkeypatch.setattr(rig.store, "metadata", full)
+    for _ in range(3):
+        service.seal(utterance(), AUDIO)
+    reporter = report()
+    reporter.connect()
+    for _ in range(4):
+        reporter.say(arrow.Published(reporter.receive_publish().seq))
+    with service.lock:
+        service.on_change()
+    assert not reporter.has_more()
+    monkeypatch.undo()
+    with service.lock:
+        service.on_change()
+    for _ in range(3):
+        reporter.expect(contract.ActionEvent)
 
 
 # ---- what stands at the broker
