@@ -262,6 +262,15 @@ def _planted(outgoing: Outgoing, plant: str) -> Outgoing:
     return outgoing
 
 
+def _strict_acl(folder: Path) -> Path:
+    """Let nobody read cover, the device that subscribes to it included."""
+    read = ("fadeout/+/cmd/+", "fadeout/+/erase/ack/+", "fadeout/+/event/action", "fadeout/+/erase/notice")
+    lines = ["topic write fadeout/#", "topic write homeassistant/#", *(f"topic read {each}" for each in read)]
+    acl = folder / "acl"
+    acl.write_text("\n".join(lines) + "\n")
+    return acl
+
+
 @contextlib.contextmanager
 def _house(broker: LocalBroker, ca_file: str) -> Iterator[None]:
     """Subscribe to what a house wants to know, which is not cover."""
@@ -296,7 +305,7 @@ def compare(folder: Path, trains: int, plant: str = "", seed: int = 0) -> Outcom
     served = issue(folder, "broker", authority)
     extra = [
         f"cafile {authority.cert_file}", f"certfile {served.cert_file}", f"keyfile {served.key_file}",
-        "tls_version tlsv1.3",
+        "tls_version tlsv1.3", f"acl_file {_strict_acl(folder)}",
     ]  # fmt: skip
     events = 0
     with (
