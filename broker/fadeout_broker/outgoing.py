@@ -129,6 +129,8 @@ class Outgoing:
         for question in self.selfping.tick(now_s):
             self._say(question, now_s)
         self._judge_incoming(now_s)
+        if not self._uplink.state.connected:
+            return  # it was given up just now
         said_again = self._standing.tick(now_s)
         if said_again:
             self._discover(now_s)

@@ -129,6 +129,17 @@ def test_a_connection_that_falls_deaf_is_made_anew_and_one_that_always_was_is_no
     )
 
 
+def test_a_connection_given_up_in_the_moment_of_a_train_takes_no_train() -> None:
+    house = House(arrow.BrokerSettings(mode="batched"))
+    for question in house.published[:2]:
+        house.outgoing.came_back(question.payload, 0.0)
+    house.outgoing.tick(EVERY_S)
+    published = len(house.published)
+    house.outgoing.tick(EVERY_S + WAIT_S + 60.0)
+    assert house.link.last == "offline"
+    assert len(house.published) == published
+
+
 def test_a_refused_question_ends_no_connection() -> None:
     house = House()
     for number in (1, 2):
