@@ -110,8 +110,10 @@ class Notices:
         """Return the number of notices that wait for the broker."""
         return int(self._index.db.execute("SELECT count(*) FROM notice WHERE is_told = 0").fetchone()[0])
 
-    def mark_told(self, n: int) -> None:
-        """The broker has this notice."""
+    def mark_told(self, era: str, n: int) -> None:
+        """The broker has this notice; one of an era that is over is nobody's business any more."""
+        if era != self.era:
+            return
         self._index.db.execute("UPDATE notice SET is_told = 1 WHERE n = ?", [n])
         self._trim()
 

@@ -53,7 +53,7 @@ class Sent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     what: Literal["action", "receipt", "erase", "standing", "answer", "withdraw"]
     about: str = ""
-    """An item's id, a receipt's or a notice's number, the end of a topic."""
+    """An item's id, a receipt's number, a notice's era and number, the end of a topic."""
 
 
 class ReporterState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -132,6 +132,7 @@ class ReporterArrow:
     def _configure(self) -> None:
         assert self._connection is not None  # noqa: S101 - somebody is here
         self._is_connected = False  # until the reporter says so of these settings
+        self._in_flight.clear()
         self._send(arrow.Configure(self._settings, self.node()))
         self._connection.stage = CONFIGURED
 
@@ -142,11 +143,12 @@ class ReporterArrow:
 
     def hand_over(self) -> ReporterState:
         """Return what the next process must know of a connection that goes on. Under the service's lock."""
+        is_reset = self._service.is_reset  # the same names stand for something else then
         return ReporterState(
             is_connected=self._is_connected,
             number=next(self._numbers),
-            in_flight=tuple(self._in_flight.items()),
-            told=tuple(self._told),
+            in_flight=() if is_reset else tuple(self._in_flight.items()),
+            told=() if is_reset else tuple(self._told),
             alarm=self._alarm_in_flight,
             standing=tuple(self._stands.values()),
             answers=tuple(self._answers),
@@ -316,15 +318,14 @@ class ReporterArrow:
 
     def _hand_over_notices(self) -> None:
         known = self._known()
+        era = self._outbox.notices.era
         for notice in self._outbox.notices.untold(_PLACES_OF_LINES):
-            sent = Sent("erase", str(notice.n))
+            sent = Sent("erase", f"{era} {notice.n}")
             if sent in known:
                 continue
             if len(self._in_flight) >= _PLACES_OF_LINES:
                 return
-            payload = contract.EraseNotice(
-                v=contract.VERSION, era=self._outbox.notices.era, n=notice.n, ids=notice.ids
-            )
+            payload = contract.EraseNotice(v=contract.VERSION, era=era, n=notice.n, ids=notice.ids)
             self._hand_over(sent, arrow.Publish(0, payload))
 
     def _hand_over_lines(self) -> None:
@@ -358,7 +359,8 @@ class ReporterArrow:
             with self._service.store.index.transaction():
                 for sent in self._told:
                     if sent.what == "erase":
-                        self._outbox.notices.mark_told(int(sent.about))
+                        era, n = sent.about.split()
+                        self._outbox.notices.mark_told(era, int(n))
                     else:
                         self._outbox.remove(sent.what, sent.about)
         except StorageError as err:

@@ -36,7 +36,7 @@ def notices(rig: Rig) -> Notices:
 def test_numbers_go_on_after_a_restart(rig: Rig, notices: Notices) -> None:
     with rig.store.index.transaction():
         notices.add(_ids(1))
-        notices.mark_told(1)
+        notices.mark_told(notices.era, 1)
     era = notices.era
     again = rig.restart().outbox.notices
     with rig.store.index.transaction():
@@ -48,7 +48,7 @@ def test_the_window_goes_back_as_far_as_sixteen_ids(rig: Rig, notices: Notices) 
     for number in range(1, 12):
         with rig.store.index.transaction():
             notices.add(_ids(3))
-            notices.mark_told(number)
+            notices.mark_told(notices.era, number)
     mark = notices.watermark()
     assert (mark.n, mark.since, len(mark.ids)) == (11, 7, 15)
 
@@ -58,11 +58,21 @@ def test_told_is_what_was_told_without_a_gap(rig: Rig, notices: Notices) -> None
         with rig.store.index.transaction():
             notices.add(_ids(1))
     with rig.store.index.transaction():
-        notices.mark_told(2)
+        notices.mark_told(notices.era, 2)
     assert notices.told() == 0
     with rig.store.index.transaction():
-        notices.mark_told(1)
+        notices.mark_told(notices.era, 1)
     assert notices.told() == 2
+
+
+def test_what_was_told_in_another_era_is_not_told_in_this_one(rig: Rig, notices: Notices) -> None:
+    before = notices.era
+    with rig.store.index.transaction():
+        notices.add(_ids(1))
+        notices.begin_anew()
+        notices.add(_ids(1))
+        notices.mark_told(before, 1)
+    assert [notice.n for notice in notices.untold(9)] == [1]
 
 
 def test_too_many_become_a_jump(rig: Rig, notices: Notices) -> None:
