@@ -105,7 +105,6 @@ class Eavesdropper:
             while True:
                 try:
                     data = source.recv(65536)
-                    sink.sendall(data)
                 except OSError:
                     return
                 if not data:
@@ -118,6 +117,11 @@ class Eavesdropper:
                     with self._lock:
                         sizes[size] += 1
                     unread = unread[_HEADER_BYTES + size :]
+                # Counted first: what somebody has got was seen.
+                try:
+                    sink.sendall(data)
+                except OSError:
+                    return
 
 
 class Device:
@@ -318,6 +322,8 @@ def compare(folder: Path, trains: int, plant: str = "", seed: int = 0) -> Outcom
         for device in both:
             device.connect("prompt" if plant == PROMPT else "batched")
         wait_for(lambda: idle.line.seen().outgoing == busy.line.seen().outgoing, "the same at the beginning")
+        # Or an acknowledgement of the beginning would be counted with the first trains.
+        wait_for(lambda: all(device.is_settled() for device in both), "the beginning is acknowledged")
         for device in both:
             device.begin()
         for number in range(trains):
