@@ -24,8 +24,11 @@ import pytest
 
 import rig_immortal
 import rig_interrupted
+import rig_outage_plants
+import rig_outages
 import rig_plants
 import rig_powercut
+import rig_reporter_outages
 import rig_reporter_records
 from rig_workload import STORIES
 
@@ -58,12 +61,14 @@ POWER = "A power cut at any moment loses nothing that was kept, and revives noth
 KILL = "Killed at any system call: the same."
 ERRORS = "The disk fails, fills up or turns read-only at any call: the same; a failed sync ends the process."
 DISK = "With every byte ever written and the final root, nothing that was erased opens."
+OUTAGES = "Through any outage nothing alive is lost, nothing dead leaves, and what is erased is forgotten."
 TRAINS = "In batched mode the encrypted network looks the same, whether something happens or not."
 UNITS = {
     POWER: "states of the disk",
     KILL: "kills",
     ERRORS: "errors",
     DISK: "tries of a 32-byte window of the root store on a keyring",
+    OUTAGES: "histories of outages",
     TRAINS: "TLS records of an idle device, each like a busy one's",
 }
 
@@ -99,6 +104,30 @@ def attack(story: str, plant: str, folder: Path, *, as_nobody: bool = False) -> 
     return Part(found.tries, problems, notes)
 
 
+def outlast_by_vault(histories: int, _folder: Path) -> Part:
+    """Have vault, reporter, broker and subscribers, all modelled but the vault, live through outages."""
+    # What a run in CI finds must be what the next one finds, too.
+    outcome = rig_outages.run(histories, is_always_the_same=bool(os.environ.get("CI")))
+    return Part(outcome.histories, outcome.problems, {})
+
+
+def outlast_by_reporter(histories: int, seed: int, folder: Path) -> Part:
+    """Have a real reporter and a real Mosquitto live through outages, with a modelled vault."""
+    outcome = rig_reporter_outages.run(folder, histories, seed)
+    return Part(outcome.histories, outcome.problems, {})
+
+
+def outlast_with_mistake(plant: str, folder: Path) -> Part:
+    """Search for a mistake through outages."""
+    if plant == rig_outage_plants.REPORTER:
+        return Part(1, rig_outage_plants.search_reporter(folder), {})
+    try:
+        rig_outage_plants.search_vault(plant)
+    except AssertionError as err:
+        return Part(1, [str(err)[:_WIDTH]], {})
+    return Part(1, [], {})
+
+
 def ride(trains: int, plant: str, folder: Path) -> Part:
     """Hold the trains of an idle device against those of a busy one."""
     outcome = rig_reporter_records.compare(folder, trains, plant)
@@ -108,6 +137,12 @@ def ride(trains: int, plant: str, folder: Path) -> Part:
 def jobs() -> list[Job]:
     """Return all parts, the long ones first."""
     found = [
+        Job(OUTAGES, "the vault", partial(outlast_by_vault, 200)),
+        *(Job(OUTAGES, "the reporter", partial(outlast_by_reporter, 2, seed)) for seed in range(0, 80, 20)),
+        *(
+            Job(OUTAGES, plant, partial(outlast_with_mistake, plant), is_mistake=True)
+            for plant in (*rig_outage_plants.VAULT, rig_outage_plants.REPORTER)
+        ),
         Job(ERRORS, "erase", partial(interrupt, "erase", 1, with_errors=True)),
         *(
             Job(ERRORS, story, partial(interrupt, story, 8, with_errors=True))
@@ -120,18 +155,17 @@ def jobs() -> list[Job]:
             Job(POWER, why, partial(cut, "erase", plant), is_mistake=True)
             for plant, why in rig_plants.POWER.items()
         ),
+        Job(TRAINS, "an hour", partial(ride, 60, "")),
+        *(
+            Job(TRAINS, plant, partial(ride, 8, plant), is_mistake=True)
+            for plant in rig_reporter_records.PLANTS
+        ),
         Job(DISK, "a life", partial(attack, "life", "")),
         *(
             Job(DISK, why, partial(attack, "erase", plant), is_mistake=True)
             for plant, why in rig_plants.ERASURE.items()
         ),
     ]
-    if shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin") is not None:
-        found.append(Job(TRAINS, "an hour", partial(ride, 60, "")))
-        found += [
-            Job(TRAINS, plant, partial(ride, 8, plant), is_mistake=True)
-            for plant in rig_reporter_records.PLANTS
-        ]
     if os.geteuid() == 0:
         found.append(Job(DISK, "as nobody", partial(attack, "erase", "", as_nobody=True)))
     return found

@@ -613,10 +613,10 @@ def search(machine: type[Outages], histories: int, steps: int = 30, *, is_always
     )  # fmt: skip
 
 
-def run(histories: int) -> Outcome:
+def run(histories: int, *, is_always_the_same: bool) -> Outcome:
     """Try so many histories of outages; returns what was broken, in words."""
     try:
-        search(Outages, histories, is_always_the_same=False)
+        search(Outages, histories, is_always_the_same=is_always_the_same)
     except Exception as err:  # noqa: BLE001 - whatever it is, it is what a proof must tell
         return Outcome(histories, [f"{type(err).__name__}: {err}"[:300]])
     return Outcome(histories, [])
