@@ -84,7 +84,7 @@ class Outgoing:
     @property
     def next_at_s(self) -> float | None:
         """When `tick` has something to do; None: not before something happens."""
-        if not self._uplink.state.connected:
+        if not self._uplink.state.connected or self._is_withdrawing:
             return None
         due = [self.selfping.next_at_s, self._standing.next_at_s]
         if self._train is not None:

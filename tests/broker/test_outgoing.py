@@ -195,6 +195,7 @@ def test_withdrawing_waits_for_the_broker_and_says_no_last_word() -> None:
     assert {message.payload for message in house.published} == {b""}
     house.outgoing.publish(arrow.Publish(2, STATE), 1.0)
     house.outgoing.tick(1000.0)
+    assert house.outgoing.next_at_s is None
     assert {message.payload for message in house.published} == {b""}
 
 
