@@ -63,10 +63,11 @@ def silence(seconds: float) -> bytes:
     return bytes(2 * int(seconds * RATE_HZ))
 
 
-def _say(text: str) -> bytes:
+def say(text: str, voice: str = _VOICE) -> bytes:
+    """Return what a voice of flite makes of a text."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "said.wav"
-        subprocess.run(["flite", "-voice", _VOICE, "-t", text, "-o", path], check=True)
+        subprocess.run(["flite", "-voice", voice, "-t", text, "-o", path], check=True)
         samples = np.frombuffer(read_wav(path), "<i2").astype(np.float64)
     scaled: np.ndarray = samples * (_PEAK / np.abs(samples).max())
     return scaled.astype("<i2").tobytes()
@@ -77,5 +78,5 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Speech:
     """Give the wake word and the phrase, with room before and after."""
     if shutil.which("flite") is None:
         pytest.skip("flite is not installed: sudo apt-get install flite")
-    pcm = silence(_LEAD_S) + _say(WAKE) + silence(_PAUSE_S) + _say(PHRASE) + silence(_TAIL_S)
+    pcm = silence(_LEAD_S) + say(WAKE) + silence(_PAUSE_S) + say(PHRASE) + silence(_TAIL_S)
     return Speech(write_wav(tmp_path_factory.mktemp("speech") / "one.wav", pcm), pcm)

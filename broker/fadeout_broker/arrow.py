@@ -42,8 +42,11 @@ class BrokerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`prompt`: events leave at once. `batched`: constant size at a constant rate, with cover messages."""
     batch_s: Annotated[int, Meta(ge=1, le=3600)] = 60
     """The time between two trains of `batched` mode, in seconds."""
-    actions: Annotated[tuple[contract.Action, ...], Meta(max_length=contract.MAX_ACTIONS)] = ()
-    """The closed list of actions that events may name; any other is told as `other`."""
+    actions: Annotated[tuple[contract.Action, ...], Meta(max_length=contract.MAX_ACTIONS)] | None = None
+    """The closed list of actions that events may name; any other is told as `other`.
+
+    None: those of the actions file, which the vault fills in.
+    """
     commands: bool = True
     """Whether commands are subscribed to at all."""
     subscribers: Annotated[tuple[contract.Consumer, ...], Meta(max_length=32)] = ()

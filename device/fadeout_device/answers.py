@@ -204,6 +204,8 @@ class StatusReport(Message, tag="status_report", frozen=True):
     wake_words: tuple[str, ...]
     overflows: int
     dropped: int
+    recogniser: str
+    """Why utterances are not recognised just now, in words; empty: they are, or nothing should."""
     ear: Literal["connected", "away"]
     reporter: Literal["connected", "away"]
     broker: str

@@ -67,6 +67,21 @@ class UtteranceSettings(_Table, frozen=True):
     """webrtcvad's mode: 0 takes most sounds for speech, 3 the fewest."""
 
 
+class RecogniserSettings(_Table, frozen=True):
+    """`[recogniser]`: what is said, and which action it leads to."""
+
+    engine: Literal["none", "pocketsphinx"] = "none"
+    """`pocketsphinx`: on the device, for the sentences of the actions file. `none`: all speech fails."""
+    actions: str | None = None
+    """The actions file; None: the one that comes with fadeout."""
+    least_ratio: Annotated[float, Meta(ge=-100.0, le=0.0)] = -2.6
+    """How much less likely than any phones a sentence may be: natural logarithm per 10 ms of speech."""
+    most_beside: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.2
+    """The share of speech that may lie beside the sentence."""
+    timeout_s: Annotated[float, Meta(ge=1.0, le=60.0)] = 10.0
+    """An utterance that is not recognised within so many seconds fails."""
+
+
 RootStoreName = Literal["file", "nvmem", "tpm"]
 
 
@@ -107,6 +122,7 @@ class Config(_Table, frozen=True):
     microphone: MicrophoneSettings = MicrophoneSettings()
     wake: WakeSettings = WakeSettings()
     utterance: UtteranceSettings = UtteranceSettings()
+    recogniser: RecogniserSettings = RecogniserSettings()
     retention: Retention = Retention()
     vault: VaultSettings = VaultSettings()
     mqtt: BrokerSettings = BrokerSettings()
@@ -154,7 +170,12 @@ def load(path: Path | None) -> Config:
         ) from err
     except UnicodeDecodeError as err:
         raise ConfigError(f"{path}: not UTF-8 at byte {err.start}") from err
-    return parse(text, str(path))
+    config = parse(text, str(path))
+    if config.recogniser.actions is None:
+        return config
+    actions = str((path.parent / config.recogniser.actions).absolute())
+    recogniser = msgspec.structs.replace(config.recogniser, actions=actions)
+    return msgspec.structs.replace(config, recogniser=recogniser)
 
 
 def parse(text: str, name: str) -> Config:

@@ -17,6 +17,9 @@ from fadeout_device.policy import PolicyError
 
 Key = tuple[str, ...]
 
+_NAME = r"""(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')"""
+"""One part of a key in TOML: bare, or in quotes."""
+
 
 def explained(
     err: Exception, name: str, text: str, tree: dict[str, Any], struct: type[msgspec.Struct]
@@ -75,7 +78,7 @@ def line_of(text: str, key: Key) -> int:
     best, best_depth = 1, 0
     for number, line in enumerate(text.splitlines(), start=1):
         header = re.match(r"\s*\[+([^\]]+)\]+", line)
-        pair = re.match(r"\s*([A-Za-z0-9_.\"'-]+)\s*=", line)
+        pair = re.match(rf"\s*({_NAME}(?:\s*\.\s*{_NAME})*)\s*=", line)
         if header:
             here = table = _names(header[1])
         elif pair:
@@ -88,7 +91,7 @@ def line_of(text: str, key: Key) -> int:
 
 
 def _names(dotted: str) -> Key:
-    return tuple(name.strip().strip("\"'") for name in dotted.split("."))
+    return tuple(name.strip("\"'") for name in re.findall(_NAME, dotted))
 
 
 def _where(name: str, text: str, key: Key) -> str:

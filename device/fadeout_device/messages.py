@@ -2,7 +2,7 @@
 
 Each message is one JSON object with a `type`; unknown types and unknown fields
 are refused, and every string and number is bounded, because the vault believes
-the ear about nothing. No message but `Utterance` travels with audio.
+the ear about nothing. No message but `Utterance` travels with audio and words.
 
 Shapes only: `wire.py` carries them, `vault/ear_arrow.py` acts on them. What the
 `fadeout` command asks is in `questions.py`.
@@ -33,6 +33,8 @@ MutedBy = Literal["", "mqtt", "control", "button", "voice", "unknown"]
 Score = Annotated[float, Meta(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Meta(ge=0.0, le=900.0)]
 Line = Annotated[str, Meta(max_length=300)]
+MAX_WORDS_BYTES = 4096
+WordsLength = Annotated[int, Meta(ge=0, le=MAX_WORDS_BYTES)]
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag=str.lower):
@@ -57,6 +59,8 @@ class EarState(Message, tag="ear_state", omit_defaults=True, frozen=True):
     """Times the sound card's buffer ran over since the ear started: samples were lost."""
     dropped: int = 0
     """Utterances given up since the ear started, because the vault did not take them in time."""
+    recogniser: Line = ""
+    """Why utterances are not recognised just now, in words; empty: they are, or nothing should."""
 
 
 class Wake(Message, frozen=True):
@@ -73,7 +77,11 @@ class Tick(Message, frozen=True):
 
 
 class Utterance(Message, frozen=True):
-    """One finished utterance. The payload is its audio: 16 kHz mono s16le, at most 60 s."""
+    """One finished utterance.
+
+    The payload is its audio, 16 kHz mono s16le, at most 60 s, and then its words in UTF-8:
+    those of the request, those of the response.
+    """
 
     delivery: Token
     """Random, the same on every retry, so that an utterance sent twice is sealed once."""
@@ -86,6 +94,10 @@ class Utterance(Message, frozen=True):
     outcome: Outcome
     action: ActionId
     """An action of the configured list, or `none`."""
+    request_bytes: WordsLength = 0
+    """How much of the payload is the words of the request; 0: they are not known."""
+    response_bytes: WordsLength = 0
+    """How much of it is the words of the response."""
 
 
 # ---- vault -> ear

@@ -12,6 +12,7 @@ import argcomplete
 
 from fadeout_device import __version__
 from fadeout_device.cli import (
+    actions,
     checks,
     clock,
     explain,
@@ -81,6 +82,7 @@ def parser() -> argparse.ArgumentParser:
         health,
         clock,
         root,
+        actions,
         checks,
     ):
         group_of_verbs.add_verbs(verbs)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 from argcomplete import shell_integration
 
 from fadeout_device import config
+from fadeout_device.actions_file import load_actions
 from fadeout_device.cli import shown
 from fadeout_device.cli.places import config_file
+from fadeout_device.ear.adapters.dictionary import refuse_unknown_words
 
 if TYPE_CHECKING:
     import argparse
@@ -19,7 +21,10 @@ def add_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     verb = verbs.add_parser(
         "check-config",
         help="check the configuration file; exit code 78 if it cannot be used",
-        description="Says file:line, the key, what was given and what is allowed.",
+        description=(
+            "Says file:line, the key, what was given and what is allowed. Checks the actions file, too,"
+            " if there is a recogniser."
+        ),
     )
     verb.add_argument("file", nargs="?", help="the file; without it, the one that fadeout run would read")
     verb.set_defaults(run=check_config)
@@ -41,6 +46,9 @@ def check_config(arguments: argparse.Namespace) -> int:
     arguments.config = arguments.file or arguments.config
     path = config_file(arguments)
     loaded = config.load(path)
+    actions = load_actions(loaded.recogniser)
+    if loaded.recogniser.engine == "pocketsphinx":
+        refuse_unknown_words(actions, loaded.recogniser)
     answer = {"file": None if path is None else str(path), "ok": True, "policy_hash": loaded.policy.hash}
     if arguments.json:
         shown.print_json(answer)

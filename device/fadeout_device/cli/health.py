@@ -57,6 +57,7 @@ def status(arguments: argparse.Namespace) -> int:
             "lost",
             f"{shown.count(answer.dropped, 'utterance')}, {shown.count(answer.overflows, 'overflow')}",
         ],
+        *([["RECOGNISER", answer.recogniser]] if answer.recogniser else []),
         *[["ALARM", line] for line in answer.alarms],
         *modes.lines(answer.modes),
         ["held", shown.count(answer.held, "recording")],

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fadeout_device.ear.adapters.vault_link import VaultLink
 from fadeout_device.ear.listening import Listening
+from fadeout_device.ear.recognising import Recognising
 from fadeout_device.ear.stopping import Stop
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fadeout_device.config import Config
+    from fadeout_device.config import Config, RecogniserSettings
+    from fadeout_device.ear.recognition import Recogniser
     from fadeout_device.ear.replay import Speed
 
 
@@ -37,31 +39,56 @@ def run(settings: Settings) -> int:
     stop = Stop()
     stop.on_signals()
     listening = Listening(settings.config)
+    recognising = Recognising(recogniser(settings.config.recogniser))
     link = VaultLink(settings.state / "run" / "ear.sock", ages=not settings.replay)
     try:
         return (
-            _replay(settings, listening, link, stop)
+            _replay(settings, listening, link, stop, recognising)
             if settings.replay
-            else _live(settings, listening, link, stop)
+            else _live(settings, listening, link, stop, recognising)
         )
     finally:
+        recognising.close()
         link.close()
+
+
+def recogniser(settings: RecogniserSettings) -> Recogniser | None:
+    """Return the recogniser that the configuration names; it loads nothing before the first utterance.
+
+    Raises:
+        ConfigError: its actions cannot be used.
+        UnavailableError: it is not installed.
+    """
+    if settings.engine == "none":
+        return None
+    from fadeout_device.actions_file import load_actions  # noqa: PLC0415 - where it is used
+    from fadeout_device.ear.adapters.decoder_line import DecoderLine  # noqa: PLC0415
+    from fadeout_device.ear.adapters.dictionary import refuse_unknown_words  # noqa: PLC0415
+
+    actions = load_actions(settings)
+    refuse_unknown_words(actions, settings)
+    return DecoderLine(actions, settings)
 
 
 # Each mode loads its own libraries only: PortAudio is no use to files, nor libsndfile to a microphone.
 
 
-def _live(settings: Settings, listening: Listening, link: VaultLink, stop: Stop) -> int:
+def _live(
+    settings: Settings, listening: Listening, link: VaultLink, stop: Stop, recognising: Recognising
+) -> int:
     from fadeout_device.ear.live import Live  # noqa: PLC0415
 
-    Live(settings.config, listening, link, stop).run()
+    Live(settings.config, listening, link, stop, recognising).run()
     return 0
 
 
-def _replay(settings: Settings, listening: Listening, link: VaultLink, stop: Stop) -> int:
+def _replay(
+    settings: Settings, listening: Listening, link: VaultLink, stop: Stop, recognising: Recognising
+) -> int:
     from fadeout_device.ear.replay import Replay  # noqa: PLC0415
 
     replay = Replay(
-        listening, link, stop, sys.stdout.buffer, speed=settings.speed, start_at_s=settings.start_at_s
-    )
+        listening, link, stop, sys.stdout.buffer, recognising,
+        speed=settings.speed, start_at_s=settings.start_at_s,
+    )  # fmt: skip
     return replay.run(settings.replay)

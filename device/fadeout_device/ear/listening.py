@@ -13,11 +13,13 @@ from fadeout_device.ear.adapters.vault_link import token
 from fadeout_device.ear.adapters.wakeword import WakeWords
 from fadeout_device.ear.capture import SAMPLE_BYTES, Capture
 from fadeout_device.ear.outcome import judge
-from fadeout_device.messages import Utterance
+from fadeout_device.ear.recognition import NOTHING
+from fadeout_device.messages import MAX_WORDS_BYTES, Utterance
 
 if TYPE_CHECKING:
     from fadeout_device.config import Config
     from fadeout_device.ear.capture import Effect, UtteranceFinished
+    from fadeout_device.ear.recognition import Heard
 
 
 class Listening:
@@ -58,14 +60,14 @@ class Listening:
         return Capture(self._settings, lambda: WebRtcVad(self._settings.vad_mode))
 
 
-def utterance_message(finished: UtteranceFinished, age_s: float) -> Utterance:
+def utterance_message(finished: UtteranceFinished, age_s: float, heard: Heard = NOTHING) -> Utterance:
     """Return what the vault is told of an utterance.
 
     Args:
-        finished: the utterance; its audio travels beside the message.
+        finished: the utterance; its audio and its words travel beside the message.
         age_s: seconds since its first sample.
+        heard: what was recognised in it.
     """
-    outcome, action = judge(finished.speech_s)
     return Utterance(
         delivery=token(),
         wake_word=finished.detection.word,
@@ -73,11 +75,16 @@ def utterance_message(finished: UtteranceFinished, age_s: float) -> Utterance:
         age_s=age_s,
         duration_s=finished.duration_s,
         speech_s=finished.speech_s,
-        outcome=outcome,
-        action=action,
+        outcome=judge(finished.speech_s, heard.action),
+        action=heard.action,
+        request_bytes=len(_request(heard)),
     )
 
 
-def audio_of(finished: UtteranceFinished, utterance: Utterance) -> bytes:
-    """Return the audio that goes with the message: of a false wake, none leaves the ear."""
-    return b"" if utterance.outcome == "false_wake" else finished.pcm
+def payload_of(finished: UtteranceFinished, utterance: Utterance, heard: Heard = NOTHING) -> bytes:
+    """Return the audio and the words that go with the message: of a false wake, none leave the ear."""
+    return b"" if utterance.outcome == "false_wake" else finished.pcm + _request(heard)
+
+
+def _request(heard: Heard) -> bytes:
+    return heard.words.encode()[:MAX_WORDS_BYTES]

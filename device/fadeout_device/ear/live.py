@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from fadeout_device.ear.adapters.microphone import Microphone
 from fadeout_device.ear.capture import RATE_HZ, UtteranceFinished, WakeHeard
-from fadeout_device.ear.listening import audio_of, utterance_message
+from fadeout_device.ear.listening import payload_of, utterance_message
+from fadeout_device.ear.recognising import Recognising
 from fadeout_device.errors import UnavailableError
 from fadeout_device.messages import EarState, Wake
 
@@ -39,11 +40,19 @@ _MAX_NAME = 300
 class Live:
     """The ear at a microphone."""
 
-    def __init__(self, config: Config, listening: Listening, link: VaultLink, stop: Stop) -> None:
+    def __init__(
+        self,
+        config: Config,
+        listening: Listening,
+        link: VaultLink,
+        stop: Stop,
+        recognising: Recognising | None = None,
+    ) -> None:
         self._settings = config.microphone
         self._listening = listening
         self._link = link
         self._stop = stop
+        self._recognising = recognising or Recognising(None)
         self._source = ""
         self._earlier_overflows = 0
         self._state: EarState | None = None
@@ -79,6 +88,8 @@ class Live:
             retry_s = min(max(retry_s * 2, _FIRST_RETRY_S), _LAST_RETRY_S)
             self._pause(retry_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter is no secret
         end_mono_s = time.monotonic() + _LAST_WORDS_S
+        while self._recognising.waiting and time.monotonic() < end_mono_s:
+            self._deliver(_POLL_S)
         while self._link.waiting and time.monotonic() < end_mono_s:
             self._link.poll()
             time.sleep(_POLL_S if self._link.waiting else 0)
@@ -94,6 +105,7 @@ class Live:
                 block = microphone.read(_POLL_S)
                 if block is not None:
                     self._act(self._listening.hear(block.pcm), block.arrived_mono_s)
+                self._deliver()
                 self._link.poll()
         except UnavailableError as err:
             log.warning("microphone lost: %s", err)
@@ -109,6 +121,7 @@ class Live:
         """Say that nobody listens, until that may change."""
         self._say(is_listening=False, overflows=0)
         while self._link.is_muted and not self._stop.is_set:
+            self._deliver()
             self._link.poll()
             time.sleep(_POLL_S)
 
@@ -120,9 +133,14 @@ class Live:
                     self._link.tell_wake(Wake(detection.word, detection.score))
                 case UtteranceFinished():
                     since_start_s = (self._listening.position - effect.start_sample) / RATE_HZ
-                    age_s = time.monotonic() - arrived_mono_s + since_start_s
-                    utterance = utterance_message(effect, age_s)
-                    self._link.deliver(utterance, audio_of(effect, utterance))
+                    self._recognising.begin(effect, arrived_mono_s - since_start_s)
+        self._deliver()
+
+    def _deliver(self, timeout_s: float = 0.0) -> None:
+        """Hand over what has been recognised; wait so long for the first."""
+        for finished, began_mono_s, heard in self._recognising.done(timeout_s):
+            utterance = utterance_message(finished, time.monotonic() - began_mono_s, heard)
+            self._link.deliver(utterance, payload_of(finished, utterance, heard))
 
     def _say(self, *, is_listening: bool, overflows: int) -> None:
         """Tell the vault how the ear is, if that has changed."""
@@ -132,6 +150,7 @@ class Live:
             wake_words=self._listening.words,
             overflows=self._earlier_overflows + overflows,
             dropped=self._link.dropped,
+            recogniser=self._recognising.error,
         )
         if state != self._state:
             self._state = state
@@ -140,5 +159,6 @@ class Live:
     def _pause(self, duration_s: float) -> None:
         end_mono_s = time.monotonic() + duration_s
         while time.monotonic() < end_mono_s and not self._stop.is_set:
+            self._deliver()
             self._link.poll()
             time.sleep(_POLL_S)

@@ -1,7 +1,7 @@
-"""What an utterance came to. The one place to change when a recogniser arrives.
+"""What an utterance came to: who spoke to the device, and did anything follow.
 
-Without a recogniser nothing that is said can lead to an action: speech is a
-failed request, and a wake word without speech a false wake.
+Served: an action of the closed list. Failed: somebody spoke, and none followed, which
+is what becomes of all speech without a recogniser. False wake: nobody spoke.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from fadeout_device.messages import ActionId, Outcome
 
 
-def judge(speech_s: float) -> tuple[Outcome, ActionId]:
-    """Return the outcome of an utterance and its action, which is `none` unless it was served."""
-    return ("failed" if speech_s > 0 else "false_wake"), "none"
+def judge(speech_s: float, action: ActionId) -> Outcome:
+    """Return the outcome of an utterance; `action` is `none` unless one of the list was recognised."""
+    if not speech_s:
+        return "false_wake"
+    return "failed" if action == "none" else "served"

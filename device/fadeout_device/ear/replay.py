@@ -16,7 +16,8 @@ import msgspec
 
 from fadeout_device.ear.adapters.audiofile import AudioFile, find_files
 from fadeout_device.ear.capture import RATE_HZ, SAMPLE_BYTES, UtteranceFinished, WakeHeard
-from fadeout_device.ear.listening import audio_of, utterance_message
+from fadeout_device.ear.listening import payload_of, utterance_message
+from fadeout_device.ear.recognising import Recognising
 from fadeout_device.errors import AudioDataError, UnavailableError
 from fadeout_device.messages import EarState, NotSealed, Tick, Wake
 
@@ -49,6 +50,7 @@ class Replay:
         link: made with `ages=False`.
         stop: looked at between blocks.
         report: where the JSON lines go.
+        recognising: what recognises; None: nothing is recognised.
         speed: `real` takes as long as the audio.
         start_at_s: the time at which the first file begins; Unix seconds.
         clock: monotonic seconds; paces `real`, and the progress lines.
@@ -61,6 +63,7 @@ class Replay:
         link: VaultLink,
         stop: Stop,
         report: BinaryIO,
+        recognising: Recognising | None = None,
         *,
         speed: Speed,
         start_at_s: float,
@@ -71,6 +74,7 @@ class Replay:
         self._link = link
         self._stop = stop
         self._report = report
+        self._recognising = recognising or Recognising(None)
         self._is_real = speed == "real"
         self._clock = clock
         self._sleep = sleep
@@ -160,8 +164,9 @@ class Replay:
     def _deliver(self, finished: UtteranceFinished) -> None:
         """Have an utterance sealed, however long that takes, and report it."""
         self._tick(self._file_at_s + finished.end_sample / RATE_HZ)
-        utterance = utterance_message(finished, finished.duration_s)
-        delivery = self._link.deliver(utterance, audio_of(finished, utterance))
+        heard = self._recognising.now(finished)
+        utterance = utterance_message(finished, finished.duration_s, heard)
+        delivery = self._link.deliver(utterance, payload_of(finished, utterance, heard))
         while delivery.answer is None:
             if self._stop.is_set:
                 return

@@ -21,6 +21,7 @@ def main() -> int:
         # First of all: what is imported below must not have the network either.
         confinement = confine(is_confined=_HANDOVER in sys.argv)
         from fadeout_device import config  # noqa: PLC0415 - after confine
+        from fadeout_device.actions_file import with_reported_actions  # noqa: PLC0415
         from fadeout_device.logs import start_logging  # noqa: PLC0415
         from fadeout_device.vault import app  # noqa: PLC0415
 
@@ -36,7 +37,7 @@ def main() -> int:
         parser.add_argument("--erase-root", action="store_true", help=words)
         parser.add_argument(_HANDOVER, type=int, help=argparse.SUPPRESS)
         arguments = parser.parse_args()
-        loaded = config.load(arguments.config)
+        loaded = with_reported_actions(config.load(arguments.config))
         if arguments.mqtt is not None:
             loaded = config.with_broker(loaded, arguments.mqtt)
         settings = app.Settings(arguments.state, loaded, arguments.replay_clock, arguments.handover)

@@ -278,6 +278,7 @@ class Desk:
                 wake_words=ear.wake_words,
                 overflows=ear.overflows,
                 dropped=ear.dropped,
+                recogniser=ear.recogniser,
                 ear="away" if self._service.ear is None else "connected",
                 reporter="connected" if self._service.is_reporter_here else "away",
                 broker=self._service.broker,

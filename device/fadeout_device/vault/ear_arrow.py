@@ -71,12 +71,26 @@ class _Ear:
 def _answer(ear: _Ear, frame: Frame, service: Service, *, is_replay: bool) -> None:
     message = frame.message(FromEar)
     if isinstance(message, Utterance):
-        if len(frame.payload) % 2 or len(frame.payload) > message.duration_s * BYTES_PER_SECOND + 2:
-            raise WireError(f"an utterance's audio of {len(frame.payload)} bytes does not fit its duration")
-        ear.send(service.seal(message, frame.payload))
+        audio, words = _parts(message, frame.payload)
+        ear.send(service.seal(message, audio, words))
     elif isinstance(message, Tick):
         # Live, the ear may replay files too, but what time it is is not its business.
         if is_replay:
             service.advance(message.time_s)
     else:
         service.hear(message)
+
+
+def _parts(message: Utterance, payload: bytes) -> tuple[bytes, bytes]:
+    """Return the audio and the words of an utterance: a line each for the request and the response.
+
+    Raises:
+        WireError: they do not fit what the message says of them.
+    """
+    words_at = len(payload) - message.request_bytes - message.response_bytes
+    if words_at < 0 or words_at % 2 or words_at > message.duration_s * BYTES_PER_SECOND + 2:
+        raise WireError(f"an utterance's payload of {len(payload)} bytes does not fit its duration and words")
+    if words_at == len(payload):
+        return payload, b""
+    response_at = words_at + message.request_bytes
+    return payload[:words_at], payload[words_at:response_at] + b"\n" + payload[response_at:] + b"\n"

@@ -143,7 +143,7 @@ class Service:
         self.tell_modes()
         self.on_change()
 
-    def seal(self, utterance: Utterance, audio: bytes) -> Sealed | NotSealed:
+    def seal(self, utterance: Utterance, audio: bytes, words: bytes = b"") -> Sealed | NotSealed:
         """Seal an utterance as the policy says, or drop it."""
         with self.lock:
             self.tell(
@@ -158,7 +158,7 @@ class Service:
                 self.tell("private", reason=private)
                 return Sealed(utterance.delivery, "", ())
             try:
-                recording, kept = self.store.seal(utterance, audio, self.privacy.debug_period_s())
+                recording, kept = self.store.seal(utterance, audio, words, self.privacy.debug_period_s())
             except SealError as err:
                 log.warning("%s", err)
                 self.tell("not_sealed", reason=str(err))

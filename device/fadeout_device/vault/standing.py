@@ -29,7 +29,7 @@ class Standing:
     def __init__(self, service: Service, settings: arrow.BrokerSettings) -> None:
         self._service = service
         self._info = contract.Info(
-            v=contract.VERSION, sw=__version__, mode=settings.mode, actions=settings.actions,
+            v=contract.VERSION, sw=__version__, mode=settings.mode, actions=settings.actions or (),
             commands=settings.commands,
         )  # fmt: skip
         self._policy_now: tuple[bytes, contract.PolicyNow] | None = None

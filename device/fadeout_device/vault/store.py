@@ -116,7 +116,7 @@ class Store:
     # ---- sealing
 
     def seal(
-        self, utterance: Utterance, audio: bytes, debug_s: int | None = None
+        self, utterance: Utterance, audio: bytes, words: bytes = b"", debug_s: int | None = None
     ) -> tuple[str, tuple[Kept, ...]]:
         """Seal what the policy keeps of an utterance; returns its recording id and the items, durable.
 
@@ -125,6 +125,7 @@ class Store:
         Args:
             utterance: from the ear; bounded by its type.
             audio: 16 kHz mono s16le.
+            words: what was said, in UTF-8; empty: it is not known, and no item is made of it.
             debug_s: how long what has no rule is kept; None: not at all.
 
         Raises:
@@ -149,6 +150,7 @@ class Store:
         )
         bodies: dict[Kind, container.Body] = {
             "audio": container.Body(metadata, audio),
+            **({"words": container.Body(metadata, words)} if words else {}),
             "action": container.Body(metadata, b""),
         }
         try:

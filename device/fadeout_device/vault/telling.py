@@ -48,7 +48,7 @@ class Teller:
         self._service = service
         self._is_stuck = False
         """Whether the last one could not be made, which was said."""
-        self._actions = {*settings.actions, contract.NO_ACTION}
+        self._actions = {*(settings.actions or ()), contract.NO_ACTION}
 
     def tell(self, line: Line) -> Told | NotNow:
         """Return what to send of a line."""

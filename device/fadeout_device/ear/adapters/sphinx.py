@@ -1,0 +1,104 @@
+"""pocketsphinx: two decoders, and how much what was said is like a sentence of the grammar.
+
+A grammar always finds its likeliest sentence, whatever was said. So the same audio goes
+through a loop of phones, too, which may say anything. Two things then tell whether the
+sentence was said: how much likelier than it the phones are, and how much of what they
+heard lies beside it.
+
+Source: pocketsphinx 5, Decoder and its parameters `allphone`, `pip`, `beam`; the English
+model lies in the wheel.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from pocketsphinx import Config, Decoder, get_model_path
+
+from fadeout_device.ear.recognition import Likeness
+
+_SEARCH = "actions"
+_NOT_SPEECH = ("<", "[", "(", "+", "SIL")
+"""How the names of silences, noises and empty words begin."""
+_LEAST = -1e6
+"""The logarithm of a likelihood that is too small for a float."""
+# The phone search reports its scores without SENSCR_SHIFT, which is 10 bits; the grammar's with it.
+_PHONE_SCALE = 1 << 10
+# Beams narrower than the defaults halve its time. Narrower still, and it loses the thread.
+_PHONE_LOOP = {"lw": 2.0, "pip": 0.3, "beam": 1e-20, "pbeam": 1e-20}
+
+
+class _Frames(NamedTuple):
+    """What a decoder made of each 10 ms."""
+
+    likelihood: list[float]
+    """Its logarithm."""
+    is_speech: list[bool]
+
+
+class Sphinx:
+    """Both decoders; 45 MB. Holds Python's lock while it decodes. Not for two threads.
+
+    Args:
+        grammar: JSGF.
+        pronunciations: words that the dictionary has not, in its phones.
+
+    Raises:
+        RuntimeError: a word is in neither, or the model is missing.
+    """
+
+    def __init__(self, grammar: str, pronunciations: dict[str, str]) -> None:
+        model = get_model_path("en-us")
+        hmm = f"{model}/en-us"
+        self._sentences = Decoder(
+            Config(hmm=hmm, dict=f"{model}/cmudict-en-us.dict", lm=None, loglevel="FATAL")
+        )
+        for word, phones in pronunciations.items():
+            self._sentences.add_word(word, phones, update=False)
+        self._sentences.add_jsgf_string(_SEARCH, grammar)
+        self._sentences.activate_search(_SEARCH)
+        self._phones = Decoder(
+            Config(
+                hmm=hmm, dict=None, lm=None, allphone=f"{model}/en-us-phone.lm.bin", loglevel="FATAL",
+                **_PHONE_LOOP,
+            )
+        )  # fmt: skip
+
+    def likeness(self, pcm: bytes) -> Likeness:
+        """Return the likeliest sentence in 16 kHz mono s16le, and how likely it is."""
+        if not pcm:
+            return Likeness("", _LEAST, 1.0)
+        said = _decode(self._sentences, pcm, 1)
+        found = self._sentences.hyp()
+        if found is None or not found.hypstr:
+            return Likeness("", _LEAST, 1.0)
+        heard = _decode(self._phones, pcm, _PHONE_SCALE)
+        above, inside, beside = 0.0, 0, 0
+        for sentence, phone, is_said, is_phone in zip(
+            said.likelihood, heard.likelihood, said.is_speech, heard.is_speech, strict=True
+        ):
+            if is_said:
+                above += sentence - phone
+                inside += 1
+            elif is_phone:
+                beside += 1
+        return Likeness(found.hypstr, above / max(1, inside), beside / max(1, inside + beside))
+
+
+def _decode(decoder: Decoder, pcm: bytes, scale: int) -> _Frames:
+    decoder.start_utt()
+    # The whole of it at once: the mean of the cepstrum is then the utterance's own, not the last one's.
+    decoder.process_raw(pcm, full_utt=True)
+    decoder.end_utt()
+    length = decoder.n_frames()
+    frames = _Frames([0.0] * length, [False] * length)
+    for segment in decoder.seg() or ():
+        # Words of no length have an end before their beginning.
+        covered = range(segment.start_frame, min(segment.end_frame + 1, length))
+        likelihood = scale * math.log(segment.ascore) if segment.ascore > 0 else _LEAST
+        is_speech = not segment.word.startswith(_NOT_SPEECH)
+        for at in covered:
+            frames.likelihood[at] = likelihood / len(covered)
+            frames.is_speech[at] = is_speech
+    return frames

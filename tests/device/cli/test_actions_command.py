@@ -1,0 +1,54 @@
+"""`fadeout actions`, and what check-config says of the actions file."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fadeout_device.cli.__main__ import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> list[str]:
+    """Give the options for a configuration with two actions of its own."""
+    (tmp_path / "actions.toml").write_text("[actions]\nhello = ['hello [there]']\nbye = ['goodbye']\n")
+    (tmp_path / "f.toml").write_text('[recogniser]\nengine = "pocketsphinx"\nactions = "actions.toml"\n')
+    return ["--config", str(tmp_path / "f.toml")]
+
+
+def test_the_actions_are_listed(config: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*config, "--json", "actions"]) == 0
+    assert json.loads(capsys.readouterr().out)["actions"] == {"hello": 2, "bye": 1}
+    assert main([*config, "actions"]) == 0
+    assert "2 actions" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "told"),
+    [("Hello there!", 0, "hello"), ("hello you", 1, "no action: it would be a failed request")],
+)
+def test_a_sentence_can_be_tried(
+    config: list[str], capsys: pytest.CaptureFixture[str], text: str, code: int, told: str
+) -> None:
+    assert main([*config, "actions", "--try", text]) == code
+    assert capsys.readouterr().out.strip() == told
+    assert main([*config, "--json", "actions", "--try", text]) == code
+    assert json.loads(capsys.readouterr().out)["action"] == (told if code == 0 else None)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("[actions]\nhello = ['(hello']", ":2: actions.hello: "), ("[actions]\na = ['xqzzy']", ":2: the recog")],
+)
+def test_check_config_checks_the_actions_too(
+    config: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, told: str
+) -> None:
+    assert main([*config, "check-config"]) == 0
+    (tmp_path / "actions.toml").write_text(text)
+    assert main([*config, "check-config"]) == 78
+    assert f"actions.toml{told}" in capsys.readouterr().err
