@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,6 +19,9 @@ from fadeout_device.errors import ConfigError, UnavailableError
 from rig_speech import PHRASE, RATE_HZ, say, silence
 from rig_waiting import wait_for
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 if shutil.which("flite") is None:
     pytest.skip("flite is not installed: sudo apt-get install flite", allow_module_level=True)
 
@@ -28,10 +32,10 @@ LIGHT = "turn on the kitchen light"
 
 
 @pytest.fixture(scope="module")
-def line() -> DecoderLine:
+def line() -> Iterator[DecoderLine]:
     made = recogniser(ON)
     assert isinstance(made, DecoderLine)
-    yield made  # type: ignore[misc]  # a fixture
+    yield made
     made.close()
 
 

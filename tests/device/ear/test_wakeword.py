@@ -44,7 +44,7 @@ def test_every_fixture_comes_out_as_its_label_says(spoken: Spoken) -> None:
         effects += listening.end()
         file.close()
         came = [
-            {"wake_word": effect.detection.word, "outcome": judge(effect.speech_s)[0]}
+            {"wake_word": effect.detection.word, "outcome": judge(effect.speech_s, "none")}
             for effect in effects
             if isinstance(effect, UtteranceFinished)
         ]
