@@ -17,14 +17,22 @@ if TYPE_CHECKING:
 TLS_PORT = 8883
 """secure-mqtt, in IANA's registry."""
 
-_SETTINGS = ("host", "port", "username", "password_file", "tls", "ca_file", "cert_file", "key_file")
+SETTINGS = ("host", "port", "username", "password_file", "tls", "ca_file", "cert_file", "key_file")
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """Add the options to a command."""
-    parser.add_argument("--host", help="the broker (default: localhost)")
+def add(
+    parser: argparse._ActionsContainer, *, host: str = "the broker (default: localhost)", username: str = ""
+) -> None:
+    """Add the options to a command, or to a group of its options.
+
+    Args:
+        parser: to which.
+        host: the help of `--host`.
+        username: what has to be said about the user.
+    """
+    parser.add_argument("--host", help=host)
     parser.add_argument("--port", type=port, help="its TCP port (default: 1883, with --tls 8883)")
-    parser.add_argument("--username", help="log in as this user")
+    parser.add_argument("--username", help=f"log in as this user{username}")
     parser.add_argument("--password-file", help="a file with the password on its first line")
     parser.add_argument("--tls", action="store_true", default=None, help="encrypt, and check the certificate")
     parser.add_argument("--ca-file", help="the broker's CA (default: those of this system)")
@@ -39,7 +47,7 @@ def settings(arguments: argparse.Namespace, config: Path | None = None) -> arrow
         UsageError: an option that cannot be.
         SettingsError: a configuration that cannot be read.
     """
-    given = {name: getattr(arguments, name) for name in _SETTINGS if getattr(arguments, name) is not None}
+    given = {name: getattr(arguments, name) for name in SETTINGS if getattr(arguments, name) is not None}
     if arguments.tls and config is None:
         given.setdefault("port", TLS_PORT)
     try:

@@ -7,11 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from fadeout_broker import contract
+from fadeout_broker import connection_options, contract
 from fadeout_broker.errors import UsageError
-
-_BROKER = ("host", "port", "username", "password_file", "tls", "ca_file", "cert_file", "key_file")
-_TLS_PORT = 8883  # secure-mqtt, in IANA's registry
 
 _EPILOG = """\
 The target finds the broker in $FADEOUT_BROKER_HOST and $FADEOUT_BROKER_PORT, and the device's name in
@@ -53,14 +50,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--query", metavar="CMD", action="append", default=[], help="what this prints; fails: cannot tell"
     )
     broker = verb.add_argument_group("the broker (default: one of our own, on loopback)")
-    broker.add_argument("--host", help="its name")
-    broker.add_argument("--port", type=int, help="its TCP port (default: 1883, with --tls 8883)")
-    broker.add_argument("--username", help="log in as this user, who must be allowed what a device is")
-    broker.add_argument("--password-file", help="a file with the password on its first line")
-    broker.add_argument("--tls", action="store_true", default=None, help="encrypt, and check the certificate")
-    broker.add_argument("--ca-file", help="the broker's CA (default: those of this system)")
-    broker.add_argument("--cert-file", help="our client certificate")
-    broker.add_argument("--key-file", help="its key")
+    connection_options.add(broker, host="its name", username=", who must be allowed what a device is")
     broker.add_argument("--node", help="the played device's name in topics (default: a random one)")
     verb.add_argument(
         "--patience",
@@ -79,14 +69,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from fadeout_broker.arrow import BrokerSettings  # noqa: PLC0415 - each command loads only what it needs
-    from fadeout_broker.conformance import run  # noqa: PLC0415 - the same
+    from fadeout_broker.conformance import run  # noqa: PLC0415 - each command loads only what it needs
 
-    given = {name: getattr(arguments, name) for name in _BROKER if getattr(arguments, name) is not None}
-    if arguments.tls:
-        given.setdefault("port", _TLS_PORT)
+    is_given = any(getattr(arguments, name) is not None for name in connection_options.SETTINGS)
+    settings = connection_options.settings(arguments) if is_given else None
     try:
-        settings = msgspec.convert(given, BrokerSettings)
         node = msgspec.convert(arguments.node, contract.Node | None)
         consumer = msgspec.convert(arguments.consumer, contract.Consumer | None)
     except msgspec.ValidationError as err:
@@ -94,7 +81,7 @@ def _run(arguments: argparse.Namespace) -> int:
             f"an option has no usable value: {err}", "see fadeout-broker conformance --help"
         ) from err
     order = run.Order(
-        broker=settings if given else None,
+        broker=settings,
         node=node,
         target=arguments.target,
         pause=arguments.pause,
