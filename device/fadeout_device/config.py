@@ -17,9 +17,7 @@ from msgspec import Meta
 from fadeout_broker.arrow import BrokerSettings
 from fadeout_device.errors import ConfigError
 from fadeout_device.policy import Policy, PolicyError, Retention, compile_policy, parse_period
-
-WakeWord = Literal["okay_nabu", "hey_jarvis", "hey_mycroft", "alexa"]
-"""The models in pymicro-wakeword's wheel."""
+from fadeout_device.wake_words import WakeSettings, second_models
 
 MAX_PORT = 65535
 MAX_SWEEP_S = 86400
@@ -37,15 +35,6 @@ class MicrophoneSettings(_Table, frozen=True):
     """PortAudio input: `default`, an index, or a part of its name (`fadeout devices` lists them)."""
     channel: Annotated[int, Meta(ge=0, le=63)] | Literal["mix"] = "mix"
     """Which channel of an array is heard, counted from 0; `mix` is the mean of all."""
-
-
-class WakeSettings(_Table, frozen=True):
-    """`[wake]`."""
-
-    words: Annotated[tuple[WakeWord, ...], Meta(min_length=1, max_length=8)] = ("okay_nabu",)
-    """What wakes the ear; each costs a little processor time."""
-    cutoff: Annotated[float, Meta(gt=0.0, lt=1.0)] | None = None
-    """Mean probability above which a word counts as heard; None: the model's own."""
 
 
 class UtteranceSettings(_Table, frozen=True):
@@ -195,6 +184,15 @@ def parse(text: str, name: str) -> Config:
     return config
 
 
+def located(err: PolicyError, path: Path | None) -> ConfigError:
+    """Return the error for what was found wrong after the file was read, with its line."""
+    from fadeout_device.config_errors import explained  # noqa: PLC0415
+
+    if path is None:
+        return ConfigError(f"{'.'.join(err.key)}: {err}", err.hint)
+    return explained(err, str(path), path.read_text(encoding="utf-8"), {}, Config)
+
+
 def with_broker(config: Config, address: str) -> Config:
     """Return the configuration with another broker: `host:port`.
 
@@ -211,6 +209,7 @@ def with_broker(config: Config, address: str) -> Config:
 def _check(config: Config) -> None:
     """Check what types cannot say."""
     compile_policy(config.retention)
+    second_models(config.wake)
     try:
         sweep_s = parse_period(config.vault.sweep).seconds
     except PolicyError as err:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from argcomplete import shell_integration
 
-from fadeout_device import config
+from fadeout_device import config, wake_words
 from fadeout_device.actions_file import load_actions
 from fadeout_device.cli import shown
 from fadeout_device.cli.places import config_file
 from fadeout_device.ear.adapters.dictionary import refuse_unknown_words
+from fadeout_device.policy import PolicyError
 
 if TYPE_CHECKING:
     import argparse
@@ -49,6 +50,10 @@ def check_config(arguments: argparse.Namespace) -> int:
     actions = load_actions(loaded.recogniser)
     if loaded.recogniser.engine == "pocketsphinx":
         refuse_unknown_words(actions, loaded.recogniser)
+    try:
+        wake_words.check_files(loaded.wake)
+    except PolicyError as err:
+        raise config.located(err, path) from err
     answer = {"file": None if path is None else str(path), "ok": True, "policy_hash": loaded.policy.hash}
     if arguments.json:
         shown.print_json(answer)

@@ -20,15 +20,19 @@ def main() -> int:
         from fadeout_device import config  # noqa: PLC0415 - after confine
         from fadeout_device.ear import app  # noqa: PLC0415
         from fadeout_device.logs import start_logging  # noqa: PLC0415
+        from fadeout_device.policy import PolicyError  # noqa: PLC0415
 
         start_logging("ear")
         arguments = _parser().parse_args()
-        return app.run(
-            app.Settings(
-                arguments.state, config.load(arguments.config), tuple(arguments.replay),
-                arguments.speed, arguments.start_at,
-            )
+        settings = app.Settings(
+            arguments.state, config.load(arguments.config), tuple(arguments.replay),
+            arguments.speed, arguments.start_at,
         )  # fmt: skip
+        try:
+            return app.run(settings)
+        except PolicyError as err:
+            # A model of [wake] that is not there, or cannot be run.
+            raise config.located(err, arguments.config) from err
     except FadeoutError as err:
         print(*err.lines(), sep="\n", file=sys.stderr)  # noqa: T201 - this is a command
         return err.exit_code

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from fadeout_device.ear.adapters.vad import WebRtcVad
 from fadeout_device.ear.adapters.vault_link import token
-from fadeout_device.ear.adapters.wakeword import WakeWords
+from fadeout_device.ear.adapters.wakeword import wake_words
 from fadeout_device.ear.capture import SAMPLE_BYTES, Capture
 from fadeout_device.ear.outcome import judge
 from fadeout_device.ear.recognition import NOTHING
@@ -26,12 +26,12 @@ class Listening:
     """Hears one stream after another.
 
     Raises:
-        ConfigError: a wake word has no model.
+        PolicyError: a wake word has no model that can be run.
     """
 
     def __init__(self, config: Config) -> None:
         self._settings = config.utterance
-        self._wake_words = WakeWords(config.wake.words, config.wake.cutoff)
+        self._wake_words = wake_words(config.wake)
         self._capture = self._new_capture()
         self.position = 0
         """Samples heard since the stream began."""

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pymicro_wakeword
 import pytest
 
-from fadeout_device.config import Config, WakeSettings, WakeWord
+from fadeout_device.config import Config
 from fadeout_device.ear.adapters.audiofile import AudioFile
-from fadeout_device.ear.adapters.wakeword import WakeWords
+from fadeout_device.ear.adapters.wakeword import wake_words
 from fadeout_device.ear.capture import RATE_HZ, Effect, UtteranceFinished
 from fadeout_device.ear.listening import Listening
 from fadeout_device.ear.outcome import judge
-from fadeout_device.errors import ConfigError
+from fadeout_device.ear.waking import PATIENCE_STEPS, STEP_SAMPLES
+from fadeout_device.policy import PolicyError
+from fadeout_device.wake_words import WakeSettings
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from device.ear.conftest import Spoken
     from fadeout_device.ear.capture import Detection
+    from fadeout_device.ear.waking import WakeWords
+    from fadeout_device.wake_words import EngineName
 
-ALL: tuple[WakeWord, ...] = ("okay_nabu", "hey_jarvis", "hey_mycroft", "alexa")
+ALL = ("okay_nabu", "hey_jarvis", "hey_mycroft", "alexa")
 
 
 def pcm_of(path: Path) -> bytes:
@@ -52,7 +58,7 @@ def test_every_fixture_comes_out_as_its_label_says(spoken: Spoken) -> None:
 
 
 def test_results_do_not_depend_on_block_size(spoken: Spoken) -> None:
-    words = WakeWords(ALL, None)
+    words = wake_words(WakeSettings(words=ALL))
     pcm = pcm_of(spoken.folder / "two_utterances.wav")
     whole = detections(words, pcm, len(pcm))
     assert len(whole) == 2
@@ -61,7 +67,7 @@ def test_results_do_not_depend_on_block_size(spoken: Spoken) -> None:
 
 
 def test_the_wake_word_stands_within_the_pre_roll(spoken: Spoken) -> None:
-    (found,) = detections(WakeWords(("okay_nabu",), None), pcm_of(spoken.folder / "wake_alone_rms.wav"), 2880)
+    (found,) = detections(wake_words(WakeSettings()), pcm_of(spoken.folder / "wake_alone_rms.wav"), 2880)
     assert found.word == "okay_nabu"
     assert 0.85 < found.score <= 1
     # It was said from 1.5 s on.
@@ -70,14 +76,98 @@ def test_the_wake_word_stands_within_the_pre_roll(spoken: Spoken) -> None:
 
 def test_a_higher_cutoff_hears_later_and_the_highest_never(spoken: Spoken) -> None:
     pcm = pcm_of(spoken.folder / "wake_alone_rms.wav")
-    (own,) = detections(WakeWords(("okay_nabu",), None), pcm, 2880)
-    (higher,) = detections(WakeWords(("okay_nabu",), 0.95), pcm, 2880)
+    (own,) = detections(wake_words(WakeSettings()), pcm, 2880)
+    (higher,) = detections(wake_words(WakeSettings(cutoff=0.95)), pcm, 2880)
     assert higher.sample > own.sample
     assert higher.score > 0.95
-    assert detections(WakeWords(("okay_nabu",), 0.999), pcm, 2880) == []
+    assert detections(wake_words(WakeSettings(cutoff=0.999)), pcm, 2880) == []
 
 
-def test_a_word_without_a_model_is_a_configuration_error() -> None:
-    with pytest.raises(ConfigError, match='there is no wake word "open_sesame"') as refused:
-        WakeWords(("okay_nabu", "open_sesame"), None)
-    assert refused.value.hint == "allowed: okay_nabu, hey_jarvis, hey_mycroft, alexa"
+def say(spoken: Spoken, voice: str, text: str) -> bytes:
+    """Give a sentence by a voice of flite, with room before and after."""
+    raw, path = (spoken.folder.parent / name for name in ("said-raw.wav", "said.wav"))
+    subprocess.run(["flite", "-voice", voice, "-t", text, "-o", raw], check=True)
+    form = ["-r", "16000", "-c", "1", "-b", "16"]
+    subprocess.run(["sox", "-R", "-D", raw, *form, path, "gain", "-n", "-3", "pad", "1.5", "2"], check=True)
+    return pcm_of(path)
+
+
+@pytest.mark.parametrize("engine", ["microwakeword", "openwakeword"])
+def test_each_engine_alone_hears_the_words(engine: EngineName, spoken: Spoken) -> None:
+    if engine == "openwakeword":
+        pytest.importorskip("pyopen_wakeword")
+    words = wake_words(WakeSettings(words=ALL, engine=engine))
+    for name, word in (("jarvis_rms.wav", "hey_jarvis"), ("alexa_slt.wav", "alexa")):
+        assert [found.word for found in detections(words, pcm_of(spoken.folder / name), 2880)] == [word]
+    for name in ("speech_only.wav", "noise.wav", "silence.wav"):
+        assert detections(words, pcm_of(spoken.folder / name), 2880) == []
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [WakeSettings(words=ALL, engine="openwakeword"), WakeSettings(words=ALL, second_stage="openwakeword")],
+    ids=["alone", "second"],
+)
+def test_openwakeword_does_not_depend_on_block_size(settings: WakeSettings, spoken: Spoken) -> None:
+    pytest.importorskip("pyopen_wakeword")
+    words = wake_words(settings)
+    pcm = pcm_of(spoken.folder / "alexa_slt.wav")
+    whole = detections(words, pcm, len(pcm))
+    assert [found.word for found in whole] == ["alexa"]
+    for block_bytes in (322, 2880):
+        assert detections(words, pcm, block_bytes) == whole
+
+
+def test_the_second_stage_rejects_what_the_first_heard_wrongly_and_keeps_the_rest(spoken: Spoken) -> None:
+    pytest.importorskip("pyopen_wakeword")
+    alone = wake_words(WakeSettings(words=ALL))
+    asked = wake_words(WakeSettings(words=ALL, second_stage="openwakeword"))
+    for voice, text, word in (
+        ("slt", "election", "alexa"),
+        ("rms", "okay nobody", "okay_nabu"),
+        ("slt", "they make croft", "hey_mycroft"),
+    ):
+        pcm = say(spoken, voice, text)
+        assert [found.word for found in detections(alone, pcm, 2880)] == [word], text
+        assert detections(asked, pcm, 2880) == [], text
+    for name, word in (
+        ("jarvis_rms.wav", "hey_jarvis"),
+        ("alexa_slt.wav", "alexa"),
+        ("wake_alone_rms.wav", "okay_nabu"),
+        ("wake_alone_kal16.wav", "okay_nabu"),
+    ):
+        pcm = pcm_of(spoken.folder / name)
+        (first,), (second,) = detections(alone, pcm, 2880), detections(asked, pcm, 2880)
+        assert (first.word, second.word) == (word, word)
+        assert first.sample <= second.sample <= first.sample + PATIENCE_STEPS * STEP_SAMPLES
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """Give a copy of the bundled alexa under another name."""
+    models = Path(pymicro_wakeword.__file__).parent / "models"
+    shutil.copy(models / "alexa.tflite", tmp_path / "computer.tflite")
+    path = tmp_path / "computer.json"
+    path.write_text((models / "alexa.json").read_text().replace("alexa.tflite", "computer.tflite"))
+    return path
+
+
+def test_an_own_model_listens_beside_a_bundled_one_and_they_wake_once(own: Path, spoken: Spoken) -> None:
+    words = wake_words(WakeSettings(words=(str(own), "alexa")))
+    assert words.words == ("computer", "alexa")
+    assert len(detections(words, pcm_of(spoken.folder / "alexa_slt.wav"), 2880)) == 1
+
+
+@pytest.mark.parametrize("damage", ["cut short", "of the other engine"])
+@pytest.mark.parametrize("engine", ["microwakeword", "openwakeword"])
+def test_a_damaged_model_is_an_error_and_no_crash(damage: str, engine: str, own: Path) -> None:
+    openwakeword = pytest.importorskip("pyopen_wakeword")
+    tflite = own.with_suffix(".tflite")
+    theirs = Path(openwakeword.__file__).parent / "models" / "alexa.tflite"
+    if damage == "cut short":
+        tflite.write_bytes(tflite.read_bytes()[:5_000])
+    elif engine == "microwakeword":
+        shutil.copy(theirs, tflite)
+    given = own if engine == "microwakeword" else tflite
+    with pytest.raises(PolicyError, match=r"computer\.tflite: cannot be run"):
+        wake_words(WakeSettings(words=(str(given),)))
