@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -82,6 +83,14 @@ class SoundCard:
         for module in _MODULES:
             self._pactl("load-module", *module.split(" "))
 
+    def hang(self) -> None:
+        """Have the server answer nobody any more, as if it, or a driver, were stuck."""
+        self._server.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """End that."""
+        self._server.send_signal(signal.SIGCONT)
+
     def recorders(self) -> int:
         """Return how many streams are recording from it now."""
         return len(self._pactl("list", "short", "source-outputs").stdout.splitlines())
@@ -89,6 +98,7 @@ class SoundCard:
     def close(self) -> None:
         """Stop the server."""
         self._server.terminate()
+        self.go_on()
         self._server.wait()
 
     def _pactl(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:

@@ -202,8 +202,20 @@ class StatusReport(Message, tag="status_report", frozen=True):
     listening: bool
     source: str
     wake_words: tuple[str, ...]
+    problem: str
+    """Why it does not listen, in words; empty: it does, or was told not to."""
     overflows: int
+    """Times samples were lost in the sound card's buffer."""
+    behind: int
+    """Buffers of audio lost because the ear had fallen behind."""
+    reopened: int
+    """Times the microphone was lost, and opened again."""
+    clipped: int
+    """Samples that were cut off, because they were too loud."""
+    level_dbfs: int | None
+    """How loud the loudest moment of the last ten seconds was; None: not known."""
     dropped: int
+    """Utterances that were lost, because the vault did not take them."""
     recogniser: str
     """Why utterances are not recognised just now, in words; empty: they are, or nothing should."""
     ear: Literal["connected", "away"]

@@ -35,6 +35,10 @@ class MicrophoneSettings(_Table, frozen=True):
     """PortAudio input: `default`, an index, or a part of its name (`fadeout devices` lists them)."""
     channel: Annotated[int, Meta(ge=0, le=63)] | Literal["mix"] = "mix"
     """Which channel of an array is heard, counted from 0; `mix` is the mean of all."""
+    rate_hz: Annotated[int, Meta(ge=8_000, le=192_000)] | Literal["auto"] = "auto"
+    """Samples per second to ask the device for; `auto`: 16000 if it can, else its own rate."""
+    gain_db: Annotated[float, Meta(ge=-40.0, le=40.0)] = 0.0
+    """How much louder the microphone is made, in decibels; negative: quieter."""
 
 
 class UtteranceSettings(_Table, frozen=True):

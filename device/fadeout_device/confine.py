@@ -24,6 +24,8 @@ from typing import NamedTuple
 from fadeout_device.errors import FadeoutError
 
 PARENT_PID_VARIABLE = "FADEOUT_PARENT_PID"
+STARTED_AGAIN_VARIABLE = "FADEOUT_STARTED_AGAIN"
+"""Set for a room that has run before: nobody sits there who wants to know at once what is missing."""
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 22, 38

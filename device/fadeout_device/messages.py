@@ -35,6 +35,12 @@ Seconds = Annotated[float, Meta(ge=0.0, le=900.0)]
 Line = Annotated[str, Meta(max_length=300)]
 MAX_WORDS_BYTES = 4096
 WordsLength = Annotated[int, Meta(ge=0, le=MAX_WORDS_BYTES)]
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+Level = Annotated[int, Meta(ge=-120, le=0)]
+"""Of one moment of sound, in whole decibels below full scale; nothing at all is -120."""
+
+LEVEL_EVERY_S = 10.0
+"""How often the ear says how loud it is; no more often, as nobody is to learn from it when somebody spoke."""
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag=str.lower):
@@ -55,9 +61,19 @@ class EarState(Message, tag="ear_state", omit_defaults=True, frozen=True):
     source: Line
     """The microphone's name, or the name of the file that is replayed."""
     wake_words: tuple[WakeWordId, ...] = ()
-    overflows: int = 0
+    problem: Line = ""
+    """Why it does not listen, in words; empty: it does, or was told not to."""
+    overflows: Count = 0
     """Times the sound card's buffer ran over since the ear started: samples were lost."""
-    dropped: int = 0
+    behind: Count = 0
+    """Buffers of audio dropped since the ear started, because it had fallen behind: samples were lost."""
+    reopened: Count = 0
+    """Times the microphone was opened again since the ear started, because it was lost."""
+    clipped: Count = 0
+    """Samples cut off since the ear started, because they were too loud; told every `LEVEL_EVERY_S`."""
+    level_dbfs: Level | None = None
+    """The loudest moment of the last `LEVEL_EVERY_S`: 0 is full scale; None: not known yet."""
+    dropped: Count = 0
     """Utterances given up since the ear started, because the vault did not take them in time."""
     recogniser: Line = ""
     """Why utterances are not recognised just now, in words; empty: they are, or nothing should."""

@@ -17,7 +17,7 @@ import threading
 import time
 from typing import IO, TYPE_CHECKING, Literal, NamedTuple
 
-from fadeout_device.confine import PARENT_PID_VARIABLE
+from fadeout_device.confine import PARENT_PID_VARIABLE, STARTED_AGAIN_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -63,6 +63,7 @@ class _Running:
         self.room = room
         self.process: subprocess.Popen[bytes] | None = None
         self.has_ended = False
+        self._is_first = True
         self.has_opened = threading.Event()
         if not room.opens:
             self.has_opened.set()
@@ -77,10 +78,11 @@ class _Running:
             [sys.executable, "-m", *self.room.arguments],
             stdin=subprocess.DEVNULL,
             stdout=None if reads is None else subprocess.PIPE,
-            env=environment,
+            env=environment if self._is_first else {**environment, STARTED_AGAIN_VARIABLE: "1"},
             # Ctrl-C is for the supervisor, which stops the rooms in order.
             start_new_session=True,
         )
+        self._is_first = False
         self._started_mono_s = time.monotonic()
         if reads is not None and self.process.stdout is not None:
             self._reader = threading.Thread(target=_read, args=(reads, self.process.stdout), daemon=True)

@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING
 
 import pytest
 
+from fadeout_device.confine import STARTED_AGAIN_VARIABLE
 from fadeout_device.supervisor import STOP_TIMEOUT_S, Refused, Room, Supervisor
 
 if TYPE_CHECKING:
@@ -93,6 +94,21 @@ def test_a_room_that_may_have_better_luck_is_started_again(
     running = run(_room(tmp_path, "unlucky", program))
     running.wait_until(lambda: len(running.told) == 3)
     assert [what for what, *_ in running.told] == ["started", "died", "started"]
+    running.supervisor.stop()
+    assert running.join() == 0
+
+
+def test_a_room_is_told_that_it_is_started_again(tmp_path: Path, run: Callable[..., _Run]) -> None:
+    program = (
+        f"import os, pathlib, time\np = pathlib.Path({str(tmp_path)!r})\n"
+        f"again = {STARTED_AGAIN_VARIABLE!r} in os.environ\n"
+        "(p / f'again-{again}').touch()\n"
+        "if not again: raise SystemExit(1)\n"
+        f"{SLEEP}"
+    )
+    running = run(_room(tmp_path, "unlucky", program))
+    running.wait_until((tmp_path / "again-True").exists)
+    assert (tmp_path / "again-False").exists()
     running.supervisor.stop()
     assert running.join() == 0
 

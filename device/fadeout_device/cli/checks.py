@@ -65,9 +65,9 @@ def check_config(arguments: argparse.Namespace) -> int:
 
 def devices(arguments: argparse.Namespace) -> int:
     """List microphones."""
-    from fadeout_device.ear.adapters import microphone  # noqa: PLC0415 - loads PortAudio
+    from fadeout_device.ear.adapters import portaudio  # noqa: PLC0415 - loads PortAudio
 
-    found = microphone.list_inputs()
+    found = portaudio.list_inputs()
     if arguments.json:
         shown.print_json(
             [

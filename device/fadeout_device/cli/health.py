@@ -47,16 +47,15 @@ def status(arguments: argparse.Namespace) -> int:
     if answer.listening:
         ear = f"listening to {answer.source} for {', '.join(answer.wake_words)}"
     elif answer.ear == "connected":
-        ear = f"not listening: {answer.source}" if answer.source else "not listening"
+        why = answer.problem or answer.source
+        ear = f"not listening: {why}" if why else "not listening"
     else:
         ear = "away: it is not running"
     next_end = "nothing is held" if answer.next_end_s is None else shown.clock_time(answer.next_end_s)
     rows = [
         ["ear", ear],
-        [
-            "lost",
-            f"{shown.count(answer.dropped, 'utterance')}, {shown.count(answer.overflows, 'overflow')}",
-        ],
+        ["level", _level(answer)],
+        ["lost", _lost(answer)],
         *([["RECOGNISER", answer.recogniser]] if answer.recogniser else []),
         *[["ALARM", line] for line in answer.alarms],
         *modes.lines(answer.modes),
@@ -87,6 +86,25 @@ def status(arguments: argparse.Namespace) -> int:
     ]
     shown.print_table("fadeout", ["", ""], rows)
     return 0
+
+
+def _level(answer: answers.StatusReport) -> str:
+    if not answer.listening or answer.level_dbfs is None:
+        return "not known"
+    return (
+        f"{answer.level_dbfs} dBFS at most in the last ten seconds; {answer.clipped} samples too loud so far"
+    )
+
+
+def _lost(answer: answers.StatusReport) -> str:
+    return ", ".join(
+        (
+            shown.count(answer.dropped, "utterance"),
+            shown.count(answer.overflows, "overflow"),
+            f"{shown.count(answer.behind, 'buffer')} because the ear fell behind",
+            f"the microphone {shown.count(answer.reopened, 'time')}",
+        )
+    )
 
 
 _DEPARTED = {

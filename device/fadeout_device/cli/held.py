@@ -206,7 +206,7 @@ def _write_wav(path: Path, audio: bytes) -> None:
 def _play_aloud(audio: bytes) -> None:
     import pyaudio  # noqa: PLC0415 - only needed here
 
-    from fadeout_device.ear.adapters.microphone import quiet_portaudio  # noqa: PLC0415
+    from fadeout_device.ear.adapters.portaudio import quiet_portaudio  # noqa: PLC0415
 
     with quiet_portaudio() as portaudio:
         try:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
 
 import fadeout_device.ear.lean  # noqa: F401 - before anything else
-from fadeout_device.confine import confine
+from fadeout_device.confine import STARTED_AGAIN_VARIABLE, confine
 from fadeout_device.errors import FadeoutError
 
 
@@ -26,7 +27,7 @@ def main() -> int:
         arguments = _parser().parse_args()
         settings = app.Settings(
             arguments.state, config.load(arguments.config), tuple(arguments.replay),
-            arguments.speed, arguments.start_at,
+            arguments.speed, arguments.start_at, STARTED_AGAIN_VARIABLE in os.environ,
         )  # fmt: skip
         try:
             return app.run(settings)
@@ -34,7 +35,10 @@ def main() -> int:
             # A model of [wake] that is not there, or cannot be run.
             raise config.located(err, arguments.config) from err
     except FadeoutError as err:
-        print(*err.lines(), sep="\n", file=sys.stderr)  # noqa: T201 - this is a command
+        print(*err.lines(), sep="\n", file=sys.stderr, flush=True)  # noqa: T201 - this is a command
+        if err.exit_code == os.EX_OSERR:
+            # A thread is stuck in the sound system: nothing may wait for it, nor for what it holds.
+            os._exit(err.exit_code)
         return err.exit_code
 
 

@@ -28,6 +28,8 @@ class Settings(NamedTuple):
     speed: Speed = "max"
     start_at_s: float = 0.0
     """Replay: the time at which the first file begins; Unix seconds."""
+    waits: bool = False
+    """Wait for a microphone that is not there, instead of refusing."""
 
 
 def run(settings: Settings) -> int:
@@ -78,7 +80,7 @@ def _live(
 ) -> int:
     from fadeout_device.ear.live import Live  # noqa: PLC0415
 
-    Live(settings.config, listening, link, stop, recognising).run()
+    Live(settings.config, listening, link, stop, recognising).run(waits=settings.waits)
     return 0
 
 

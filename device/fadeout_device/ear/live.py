@@ -1,9 +1,12 @@
 """Listening to a microphone: block by block, in one thread, until told to stop.
 
 A microphone that goes away is opened again, and the vault is told that nobody
-listens meanwhile. The first one must be there: a person who starts fadeout
-wants to know. While the vault says that it is muted no stream is open, and what was
-being recorded when it said so is dropped.
+listens meanwhile, and why. The first one must be there: a person who starts fadeout
+wants to know; not so an ear that is started again. While the vault says that it is
+muted no stream is open, and what was being recorded when it said so is dropped.
+
+A sound system that does not return from a call ends the ear, after a while or soon
+after a mute or a stop: nothing else would close the microphone for certain.
 """
 
 from __future__ import annotations
@@ -13,12 +16,16 @@ import random
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from fadeout_device.ear.adapters.microphone import Microphone
+from fadeout_device.ear.adapters.portaudio import StuckError, patiently
 from fadeout_device.ear.capture import RATE_HZ, UtteranceFinished, WakeHeard
+from fadeout_device.ear.inputs import MicrophoneError
 from fadeout_device.ear.listening import payload_of, utterance_message
+from fadeout_device.ear.loudness import Loudness
 from fadeout_device.ear.recognising import Recognising
-from fadeout_device.errors import UnavailableError
-from fadeout_device.messages import EarState, Wake
+from fadeout_device.messages import LEVEL_EVERY_S, EarState, Wake
 
 if TYPE_CHECKING:
     from fadeout_device.config import Config
@@ -30,15 +37,26 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _POLL_S = 0.25
-_FIRST_RETRY_S = 1.0
-_LAST_RETRY_S = 30.0
+_FIRST_RETRY_S = 0.5
+_LAST_RETRY_S = 3.0
+"""The longest pause: who plugs a microphone in wants to be heard within five seconds."""
+_OPEN_S = 30.0
+_CLOSE_S = 10.0
 # How long a shutdown waits for a vault that is away, with utterances at hand.
 _LAST_WORDS_S = 5.0
 _MAX_NAME = 300
 
 
 class Live:
-    """The ear at a microphone."""
+    """The ear at a microphone.
+
+    Args:
+        config: the configuration.
+        listening: what hears it.
+        link: to the vault.
+        stop: what ends it.
+        recognising: what recognises utterances.
+    """
 
     def __init__(
         self,
@@ -53,73 +71,111 @@ class Live:
         self._link = link
         self._stop = stop
         self._recognising = recognising or Recognising(None)
-        self._source = ""
-        self._earlier_overflows = 0
+        self._loudness = Loudness()
+        self._earlier = EarState(listening=False, source="", wake_words=listening.words)
+        """What was counted before the microphone that is open now."""
         self._state: EarState | None = None
 
-    def run(self) -> None:
+    def run(self, *, waits: bool = False) -> None:
         """Listen until told to stop; an utterance that is being recorded then is finished and sealed.
 
+        Args:
+            waits: wait for a microphone that is not there at the start.
+
         Raises:
-            UnavailableError: there is no microphone at the start.
+            MicrophoneError: there is no microphone at the start.
+            StuckError: the sound system does not answer.
         """
         # Overdue items die before the microphone opens.
         while not (self._link.is_ready or self._stop.is_set):
             self._link.poll()
             if not self._link.is_ready:
                 time.sleep(_POLL_S)
-        retry_s, is_first = 0.0, True
+        try:
+            self._listen(may_refuse=not waits)
+        finally:
+            end_mono_s = time.monotonic() + _LAST_WORDS_S
+            while self._recognising.waiting and time.monotonic() < end_mono_s:
+                self._deliver(_POLL_S)
+            while self._link.waiting and time.monotonic() < end_mono_s:
+                self._link.poll()
+                time.sleep(_POLL_S if self._link.waiting else 0)
+
+    def _listen(self, *, may_refuse: bool) -> None:
+        retry_s = 0.0
         while not self._stop.is_set:
             if self._link.is_muted:
                 self._stay_closed()
-                retry_s, is_first = 0.0, False
+                retry_s, may_refuse = 0.0, False
                 continue
+            problem = ""
             try:
-                self._hear_out(Microphone(self._settings))
-                retry_s = 0.0
-            except UnavailableError as err:
-                if is_first:
+                microphone = patiently(lambda: Microphone(self._settings), _OPEN_S, self._is_wanted)
+                may_refuse, retry_s = False, 0.0
+                # An index may mean another one when this one is plugged in again.
+                if isinstance(self._settings.device, int):
+                    self._settings = msgspec.structs.replace(self._settings, device=microphone.name)
+                problem = self._hear_out(microphone)
+            except MicrophoneError as err:
+                if may_refuse:
                     raise
+                problem = str(err)
                 log.warning("no microphone: %s", err)
-            is_first = False
-            self._say(is_listening=False, overflows=0)
             if self._stop.is_set or self._link.is_muted:
+                self._say(is_listening=False)
                 continue
+            self._say(is_listening=False, problem=problem)
             retry_s = min(max(retry_s * 2, _FIRST_RETRY_S), _LAST_RETRY_S)
             self._pause(retry_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter is no secret
-        end_mono_s = time.monotonic() + _LAST_WORDS_S
-        while self._recognising.waiting and time.monotonic() < end_mono_s:
-            self._deliver(_POLL_S)
-        while self._link.waiting and time.monotonic() < end_mono_s:
-            self._link.poll()
-            time.sleep(_POLL_S if self._link.waiting else 0)
 
-    def _hear_out(self, microphone: Microphone) -> None:
-        """Listen to one microphone until it dies, it is muted, or the ear is told to stop."""
-        self._source = microphone.name[:_MAX_NAME]
-        log.info("microphone open")
+    def _hear_out(self, microphone: Microphone) -> str:
+        """Listen to one microphone until it dies, a mute or a stop; return why it died."""
+        again = self._earlier.reopened + (self._earlier.source != "" and self._problem != "")
+        self._earlier = msgspec.structs.replace(
+            self._earlier, source=microphone.name[:_MAX_NAME], reopened=again
+        )
+        log.info("microphone open: rate_hz=%d channels=%d", microphone.rate_hz, microphone.channels)
         self._listening.begin()
+        self._loudness = Loudness()
+        problem = ""
         try:
-            while not (self._stop.is_set or self._link.is_muted):
-                self._say(is_listening=True, overflows=microphone.overflows)
+            while self._is_wanted():
+                self._say(microphone, is_listening=True)
                 block = microphone.read(_POLL_S)
                 if block is not None:
+                    self._loudness.hear(block.pcm)
                     self._act(self._listening.hear(block.pcm), block.arrived_mono_s)
                 self._deliver()
-                self._link.poll()
-        except UnavailableError as err:
+        except MicrophoneError as err:
             log.warning("microphone lost: %s", err)
+            problem = str(err)
         finally:
-            microphone.close()
-            self._earlier_overflows += microphone.overflows
+            try:
+                self._close(microphone)
+            finally:
+                self._act(self._listening.end(), time.monotonic())
+        return problem
+
+    def _close(self, microphone: Microphone) -> None:
+        try:
+            patiently(microphone.close, _CLOSE_S, self._is_wanted)
+        except StuckError:
+            log.error("the microphone does not close: ending the process, which closes it")  # noqa: TRY400 - no traceback
+            raise
+        finally:
+            self._earlier = self._counted(microphone)
             if self._link.is_muted:
                 log.info("muted: microphone closed")
                 self._listening.begin()
-            self._act(self._listening.end(), time.monotonic())
+
+    def _is_wanted(self) -> bool:
+        """Look after the vault; return whether anybody wants to hear the microphone."""
+        self._link.poll()
+        return not (self._stop.is_set or self._link.is_muted)
 
     def _stay_closed(self) -> None:
         """Say that nobody listens, until that may change."""
-        self._say(is_listening=False, overflows=0)
+        self._say(is_listening=False)
         while self._link.is_muted and not self._stop.is_set:
             self._deliver()
             self._link.poll()
@@ -142,16 +198,38 @@ class Live:
             utterance = utterance_message(finished, time.monotonic() - began_mono_s, heard)
             self._link.deliver(utterance, payload_of(finished, utterance, heard))
 
-    def _say(self, *, is_listening: bool, overflows: int) -> None:
-        """Tell the vault how the ear is, if that has changed."""
-        state = EarState(
+    @property
+    def _problem(self) -> str:
+        """Why it did not listen, as it was last told."""
+        return "" if self._state is None else self._state.problem
+
+    def _counted(self, microphone: Microphone) -> EarState:
+        """Return what was counted so far."""
+        earlier = self._earlier
+        return msgspec.structs.replace(
+            earlier,
+            overflows=earlier.overflows + microphone.overflows,
+            behind=earlier.behind + microphone.behind,
+            clipped=earlier.clipped + microphone.clipped,
+        )
+
+    def _say(self, microphone: Microphone | None = None, *, is_listening: bool, problem: str = "") -> None:
+        """Tell the vault how the ear is, if that has changed; how loud it is only now and then."""
+        state = self._earlier if microphone is None else self._counted(microphone)
+        state = msgspec.structs.replace(
+            state,
             listening=is_listening,
-            source=self._source,
-            wake_words=self._listening.words,
-            overflows=self._earlier_overflows + overflows,
+            problem=problem[:_MAX_NAME],
             dropped=self._link.dropped,
             recogniser=self._recognising.error,
         )
+        if microphone is not None and self._state is not None and self._state.listening:
+            before = self._state
+            if self._loudness.heard_s >= LEVEL_EVERY_S:
+                level, self._loudness = self._loudness.peak_dbfs, Loudness()
+                state = msgspec.structs.replace(state, level_dbfs=level)
+            else:
+                state = msgspec.structs.replace(state, clipped=before.clipped, level_dbfs=before.level_dbfs)
         if state != self._state:
             self._state = state
             self._link.set_state(state)

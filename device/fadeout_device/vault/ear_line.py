@@ -48,10 +48,12 @@ class EarLine:
         self.state = self._tell = None
         self._changed.notify_all()
 
-    def hear(self, state: EarState) -> None:
-        """Take note of what the ear does."""
+    def hear(self, state: EarState) -> bool:
+        """Take note of what the ear does; return whether it does something else now, not only counts on."""
+        is_other = self.state is None or _doing(self.state) != _doing(state)
         self.state = state
         self._changed.notify_all()
+        return is_other
 
     def tell_mute(self, *, is_muted: bool) -> None:
         """Tell the ear; one that is gone asks when it comes back."""
@@ -62,3 +64,7 @@ class EarLine:
     def wait_until_closed(self, timeout_s: float) -> None:
         """Wait until nobody listens, but no longer than this; lets the lock go meanwhile."""
         self._changed.wait_for(lambda: self.state is None or not self.state.listening, timeout_s)
+
+
+def _doing(state: EarState) -> tuple[object, ...]:
+    return state.listening, state.source, state.problem, state.wake_words

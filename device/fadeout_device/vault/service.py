@@ -128,9 +128,10 @@ class Service:
             if isinstance(message, Wake):
                 self.tell("wake", wake_word=message.wake_word, score=message.score)
                 return
-            self._ear_line.hear(message)
-            self.tell("listening" if message.listening else "not_listening", reason=message.source)
-            self.on_change()
+            if self._ear_line.hear(message):
+                what = "listening" if message.listening else "not_listening"
+                self.tell(what, reason=message.problem or message.source)
+                self.on_change()
 
     def wait_until_closed(self, timeout_s: float) -> None:
         """Wait until no ear listens, but no longer than this; lets the lock go meanwhile."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from device.ear.fake_vault import WAIT_S, FakeVault
+from fadeout_device.confine import STARTED_AGAIN_VARIABLE
 from fadeout_device.messages import EarState, Utterance, Wake
 from rig_waiting import wait_for
 
@@ -40,6 +41,13 @@ def ear(sound_card: SoundCard, state: Path, vault: FakeVault) -> Iterator[subpro
     yield process
     process.kill()
     process.communicate()
+
+
+def state_of(vault: FakeVault) -> EarState:
+    """Return what the ear has said last of itself."""
+    told = vault.of(EarState)[-1]
+    assert isinstance(told, EarState)
+    return told
 
 
 def stop(process: subprocess.Popen[bytes]) -> tuple[int, bytes]:
@@ -97,13 +105,63 @@ def test_the_ear_goes_on_while_the_vault_is_away(
 
 
 def test_an_unplugged_microphone_is_told_and_comes_back(
-    ear: subprocess.Popen[bytes], sound_card: SoundCard, vault: FakeVault
+    ear: subprocess.Popen[bytes], sound_card: SoundCard, vault: FakeVault, spoken: Spoken
 ) -> None:
     sound_card.unplug()
-    told = vault.wait_for(EarState, 2)
+    wait_for(lambda: not state_of(vault).listening, "the loss is told")
+    assert state_of(vault).problem
     sound_card.plug_in()
-    told = vault.wait_for(EarState, 3)
-    assert [state.listening for state in told if isinstance(state, EarState)] == [True, False, True]
+    wait_for(lambda: state_of(vault).listening, "it listens again")
+    assert state_of(vault).problem == ""
+    assert state_of(vault).reopened == 1
+    with sound_card.play(spoken.folder / "command_rms.wav"):
+        vault.wait_for(Wake)
+    assert stop(ear)[0] == 0
+
+
+def test_the_level_is_told_now_and_then(
+    ear: subprocess.Popen[bytes], sound_card: SoundCard, vault: FakeVault
+) -> None:
+    assert sound_card.recorders() == 1
+    assert state_of(vault).level_dbfs is None
+    wait_for(lambda: state_of(vault).level_dbfs == -120, "the level is told")
+    assert stop(ear)[0] == 0
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [pytest.param("mute", id="when muted"), pytest.param("stop", id="when told to stop")],
+)
+def test_a_sound_system_that_is_stuck_does_not_keep_the_ear_from_closing_the_microphone(
+    ear: subprocess.Popen[bytes], sound_card: SoundCard, vault: FakeVault, ending: str
+) -> None:
+    """Nothing but the end of the process closes it for certain."""
+    wait_for(lambda: sound_card.recorders() == 1, "the microphone is open")
+    sound_card.hang()
+    if ending == "mute":
+        vault.mute(is_muted=True)
+    else:
+        ear.send_signal(signal.SIGTERM)
+    _, err = ear.communicate(timeout=WAIT_S)
+    assert ear.returncode in (os.EX_OSERR, os.EX_OK)
+    vault.wait_until_alone()
+    if ear.returncode == os.EX_OSERR:
+        assert b"the sound system does not answer" in err
+    sound_card.go_on()
+    wait_for(lambda: sound_card.recorders() == 0, "the microphone is closed")
+
+
+def test_an_ear_that_is_started_again_waits_for_a_microphone(
+    sound_card: SoundCard, state: Path, vault: FakeVault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(STARTED_AGAIN_VARIABLE, "1")
+    sound_card.unplug()
+    ear = start(state)
+    vault.wait_for(EarState)
+    assert not state_of(vault).listening
+    assert state_of(vault).problem
+    sound_card.plug_in()
+    wait_for(lambda: state_of(vault).listening, "it listens")
     assert stop(ear)[0] == 0
 
 

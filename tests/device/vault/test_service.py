@@ -9,6 +9,7 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from device.vault.conftest import utterance
@@ -212,6 +213,26 @@ def test_a_second_ear_is_sent_away_and_the_first_goes_on(service: Service) -> No
         each.close()
     first_thread.join(60)
     assert Desk(service).status().ear == "away"
+
+
+def test_what_the_ear_counts_is_in_the_status_and_no_happening(service: Service) -> None:
+    changes = []
+    service.on_change = lambda: changes.append(1)
+    state = messages.EarState(listening=True, source="a microphone")
+    counted = msgspec.structs.replace(state, overflows=1, behind=2, clipped=3, level_dbfs=-20, dropped=4)
+    lost = msgspec.structs.replace(
+        counted, listening=False, problem="no microphone was found", level_dbfs=None, reopened=5
+    )
+    service.ear_is_here(lambda _: None, is_new=True)
+    told = []
+    for each in (state, counted, lost, lost):
+        service.hear(each)
+        told.append(len(changes))
+    assert told == [1, 1, 2, 2]
+    status = Desk(service).status()
+    assert (status.listening, status.problem) == (False, "no microphone was found")
+    counts = status.overflows, status.behind, status.clipped, status.dropped, status.reopened
+    assert counts == (1, 2, 3, 4, 5)
 
 
 @pytest.mark.parametrize("is_replay", [False, True], ids=["live", "replay"])

@@ -1,0 +1,140 @@
+"""Which of the inputs a configuration means, and in which formats to try it. Pure: knows no sound system.
+
+A name is looked for, because names stay when indexes move. A name that means
+two inputs is refused: to listen to the wrong room would be worse than not to listen.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from fadeout_device.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    Channel = int | Literal["mix"]
+
+LIST_HINT = "list the microphones with: fadeout devices"
+
+Why = Literal["no device", "no such device", "ambiguous", "no such channel", "busy", "cannot open", "lost"]
+
+RATES_HZ = (48_000, 44_100, 32_000, 96_000, 192_000, 8_000)
+# ALSA's plug-ins (default, pulse, plughw) claim 32 channels and more, and make up what the device has not.
+_MOST_REAL_CHANNELS = 16
+# The widest layout that has names: a sound server copies channels by name, and mixes into fewer.
+_WIDEST_LAYOUT = 8
+_MOST_CANDIDATES = 6
+# Where a card is plugged in, at the end of ALSA's names: it moves as indexes do.
+_PLACE = re.compile(r":? *-? *\(hw:\d+,\d+\)$")
+
+
+class MicrophoneError(UnavailableError):
+    """There is no microphone to listen to; `why` says which kind of reason it is."""
+
+    def __init__(self, message: str, hint: str | None, why: Why) -> None:
+        super().__init__(message, hint)
+        self.why = why
+
+
+@dataclass(frozen=True)
+class InputDevice:
+    """A device that PortAudio can record from."""
+
+    index: int
+    """Moves when something else is plugged in."""
+    name: str
+    channels: int
+    """At most so many; plug-ins claim more than the device has."""
+    rate_hz: int
+    """The device's own rate."""
+    is_default: bool
+
+    @property
+    def lasting_name(self) -> str:
+        """The name without the place where it is plugged in, for the configuration."""
+        return _lasting(self.name)
+
+
+def choose(inputs: Sequence[InputDevice], wanted: str | int) -> InputDevice:
+    """Find the input that `[microphone] device` means.
+
+    A name that fits whole goes before names of which it is a part.
+
+    Raises:
+        MicrophoneError: there is none, or more than one.
+    """
+    if not inputs:
+        raise MicrophoneError(
+            "no microphone was found",
+            "plug one in, or join the group audio, and look again with: fadeout devices;"
+            " or replay files with: fadeout replay",
+            "no device",
+        )
+    if wanted == "default":
+        return next((device for device in inputs if device.is_default), inputs[0])
+    if isinstance(wanted, int):
+        found = [device for device in inputs if device.index == wanted]
+        named = f"number {wanted}"
+    else:
+        found, named = _by_name(inputs, wanted), f'named "{wanted}"'
+    if not found:
+        raise MicrophoneError(f"there is no microphone {named}", LIST_HINT, "no such device")
+    if len(found) > 1:
+        listed = ", ".join(f'{device.index} "{device.name}"' for device in found[:_MOST_CANDIDATES])
+        more = ", and more" if len(found) > _MOST_CANDIDATES else ""
+        raise MicrophoneError(
+            f'"{wanted}" is a part of the names of {len(found)} microphones: {listed}{more}',
+            "write more of the name; two that are named alike can only be told apart by their index",
+            "ambiguous",
+        )
+    return found[0]
+
+
+def formats(
+    device: InputDevice, channel: Channel, best_hz: int, rate_hz: int | Literal["auto"] = "auto"
+) -> Iterator[tuple[int, int]]:
+    """Yield what to open a device with, pairs of rate and channels, the cheapest to convert first.
+
+    Args:
+        device: the device.
+        channel: which of its channels is heard.
+        best_hz: the rate that needs no conversion.
+        rate_hz: the only rate to try; `auto`: the best one, the device's own, and then others.
+
+    Raises:
+        MicrophoneError: it has no such channel.
+    """
+    is_plug_in = device.channels > _MOST_REAL_CHANNELS
+    most = min(device.channels, _WIDEST_LAYOUT) if is_plug_in else device.channels
+    if channel == "mix":
+        counts = [1, most]
+    elif channel < device.channels:
+        counts = [max(most, channel + 1)]
+    else:
+        raise MicrophoneError(
+            f'there is no channel {channel}: the microphone "{device.name}" has {device.channels},'
+            " counted from 0",
+            LIST_HINT,
+            "no such channel",
+        )
+    rates = dict.fromkeys((best_hz, device.rate_hz, *RATES_HZ) if rate_hz == "auto" else (rate_hz,))
+    for channels in dict.fromkeys(counts):
+        for rate in rates:
+            yield rate, channels
+
+
+def _by_name(inputs: Sequence[InputDevice], wanted: str) -> list[InputDevice]:
+    """Return what a name means: the one that fits whole; else wherever it is plugged in; else as a part."""
+    sought, place_less = wanted.casefold(), _lasting(wanted).casefold()
+    return (
+        [device for device in inputs if device.name.casefold() == sought]
+        or [device for device in inputs if device.lasting_name.casefold() == place_less]
+        or [device for device in inputs if sought in device.name.casefold()]
+    )
+
+
+def _lasting(name: str) -> str:
+    return _PLACE.sub("", name) or name

@@ -1,0 +1,52 @@
+"""How loud a stretch of audio is. Pure: numbers in, decibels out.
+
+Decibels are relative to full scale: 0 dBFS is the loudest that a sample can be.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fadeout_device.ear.capture import RATE_HZ, SAMPLE_BYTES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+NOTHING_DBFS = -120.0
+"""What is told of silence without a single bit in it; a bit of 16 is worth -90."""
+FULL_SCALE = 32_768
+
+
+def dbfs(amplitude: float) -> float:
+    """Return an amplitude, full scale 1.0, in decibels."""
+    return max(NOTHING_DBFS, 20 * math.log10(amplitude)) if amplitude > 0 else NOTHING_DBFS
+
+
+class Loudness:
+    """The level of a stream of 16 kHz mono s16le, from when this was made."""
+
+    def __init__(self) -> None:
+        self.heard_s = 0.0
+        """Seconds of audio."""
+        self._most = 0.0
+
+    def hear(self, pcm: bytes) -> None:
+        """Take the next block; each counts as one moment."""
+        if not pcm:
+            return
+        samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32)
+        self.heard_s += len(pcm) / SAMPLE_BYTES / RATE_HZ
+        self._most = max(self._most, rms(samples))
+
+    @property
+    def peak_dbfs(self) -> int:
+        """How loud the loudest moment was, without its constant part, in whole decibels."""
+        return min(0, round(dbfs(self._most)))
+
+
+def rms(samples: NDArray[np.float32]) -> float:
+    """Return the effective value of s16 samples without their constant part, full scale 1.0."""
+    return float(samples.std()) / FULL_SCALE

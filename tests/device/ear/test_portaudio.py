@@ -1,0 +1,52 @@
+"""Calls that may never return."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+
+from fadeout_device.ear.adapters import portaudio
+from fadeout_device.ear.adapters.portaudio import StuckError, patiently
+
+
+def test_what_a_call_returns_is_returned() -> None:
+    assert patiently(lambda: 7, 60, lambda: True) == 7
+
+
+def test_what_a_call_raises_is_raised() -> None:
+    with pytest.raises(ZeroDivisionError):
+        patiently(lambda: 1 // 0, 60, lambda: True)
+
+
+def test_a_call_that_nobody_waits_for_any_more_may_still_end() -> None:
+    asked = threading.Event()
+
+    def is_wanted() -> bool:
+        asked.set()
+        return False
+
+    assert patiently(lambda: asked.wait(60), 60, is_wanted) is True
+
+
+@pytest.mark.parametrize(
+    ("limit_s", "is_wanted"),
+    [pytest.param(0.2, True, id="for too long"), pytest.param(3600, False, id="after nobody waits any more")],
+)
+def test_a_call_that_does_not_return_is_given_up(
+    limit_s: float, *, is_wanted: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(portaudio, "GRACE_S", 0.2)
+    go_on = threading.Event()
+
+    def call() -> None:
+        with portaudio.stderr_discarded():
+            go_on.wait(60)
+
+    with pytest.raises(StuckError, match="does not answer") as stuck:
+        patiently(call, limit_s, lambda: is_wanted)
+    assert stuck.value.exit_code == os.EX_OSERR, "whoever runs the ear would not start it again"
+    os.write(2, b"said")
+    go_on.set()
+    assert capfd.readouterr().err == "said", "what is said after it is discarded"
