@@ -177,14 +177,20 @@ class World:
         with contextlib.suppress(BlockingIOError):
             while self.ours is not None and (part := self.ours.recv(65536)):
                 data += part
+        recalled: list[int] = []
         for line in data.splitlines():
             said = msgspec.json.decode(line, type=arrow.ToReporter)
             if isinstance(said, arrow.Withdraw):
                 self.queue.append((said.seq, None))
+            if isinstance(said, arrow.Recall):
+                recalled += [seq for seq, _ in self.queue if seq in said.seqs]
             if isinstance(said, arrow.Publish):
                 contract.encode(said.payload)
                 self.on_sent(said.payload)
                 self.queue.append((said.seq, said.payload))
+        self.queue = deque(each for each in self.queue if each[0] not in recalled)
+        for seq in recalled:
+            self.say(arrow.Published(seq))
         mine = [seq for seq, _ in self.queue if seq is not None]
         mine += [seq for seq in self.unacknowledged if seq is not None]
         assert len(mine) <= arrow.MAX_IN_FLIGHT, "more is under way than may be"

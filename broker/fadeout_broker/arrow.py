@@ -92,6 +92,12 @@ class Withdraw(_ToReporter, tag="withdraw", frozen=True):
     seq: int
 
 
+class Recall(_ToReporter, tag="recall", frozen=True):
+    """Do not publish these, if they have not left yet: their items are erased. Say `Published` of each."""
+
+    seqs: Annotated[tuple[int, ...], Meta(max_length=MAX_IN_FLIGHT)]
+
+
 # ---- to the vault
 
 
@@ -145,5 +151,5 @@ class Acknowledged(_FromReporter, tag="acknowledged", frozen=True):
     ack: contract.Ack
 
 
-ToReporter = Configure | Publish | Withdraw
+ToReporter = Configure | Publish | Recall | Withdraw
 FromReporter = BrokerLink | Incoming | Published | Dropped | Asked | Acknowledged

@@ -192,6 +192,11 @@ class Outgoing:
         _log.error("a payload does not fit the contract: seq=%d at=%s dropped=%d", seq, where, self._dropped)
         self._tell_vault(arrow.Dropped(seq, where))
 
+    def recall(self, seqs: tuple[int, ...]) -> None:
+        """Take back what waits for its train; what has left is not ours any more."""
+        for seq in self._train.recall(seqs) if self._train is not None else []:
+            self._tell_vault(arrow.Published(seq))
+
     def withdraw(self, seq: int, now_s: float) -> None:
         """Clear every retained topic, then leave without a word."""
         if not self._uplink.state.connected:

@@ -191,6 +191,8 @@ class Reporter:
                 raise ArrowError("the vault sent an event before the configuration")
             case arrow.Publish():
                 self._outgoing.publish(line, self._now_s())
+            case arrow.Recall(seqs):
+                self._outgoing.recall(seqs)
             case arrow.Withdraw(seq):
                 self._outgoing.withdraw(seq, self._now_s())
             case UnfitEvent(seq, where):

@@ -120,6 +120,12 @@ class Train:
             large.publish = publish
             large.seqs.append(publish.seq)
 
+    def recall(self, seqs: tuple[int, ...]) -> list[int]:
+        """Take back what has not left yet; return which that was."""
+        recalled = [each.publish.seq for each in self._waiting if each.publish.seq in seqs]
+        self._waiting = deque(each for each in self._waiting if each.publish.seq not in seqs)
+        return recalled
+
     def tick(self, now_s: float) -> Departure | None:
         """Return what leaves now: a whole train, or nothing."""
         if self.next_at_s is None or now_s < self.next_at_s:

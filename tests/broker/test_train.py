@@ -167,3 +167,12 @@ def test_a_lost_connection_forgets_everything() -> None:
     assert train.tick(1000.0) is None
     train.came_up(1000.0)
     assert _seqs(_leave(train, 1000.0 + FIRST_S)) == []
+
+
+def test_what_is_recalled_before_its_train_does_not_leave() -> None:
+    train = _train()
+    for number in (1, 2, 3):
+        train.add(_action(number), 0.0)
+    assert train.recall((2, 7)) == [2]
+    assert _seqs(_leave(train, FIRST_S)) == [1, 3]
+    assert train.recall((1, 3)) == []

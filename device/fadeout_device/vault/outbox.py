@@ -73,6 +73,11 @@ class Outbox:
         """Tell of an action item."""
         self._add("action", item.id, 0, item.ends_at_s)
 
+    def has(self, item_id: str) -> bool:
+        """Say whether an action item is still to be told of."""
+        waiting = "SELECT 1 FROM outbox WHERE what = 'action' AND item = ?"
+        return self._index.db.execute(waiting, [item_id]).fetchone() is not None
+
     def hand_over(self, item: Item) -> None:
         """Note that its event may be with somebody from now on."""
         self._index.db.execute(

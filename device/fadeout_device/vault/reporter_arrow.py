@@ -92,6 +92,8 @@ class ReporterArrow:
         self._in_flight: dict[int, Sent] = {}
         self._told: set[Sent] = set()
         """What the broker has, and what could not be removed yet: the disk is full."""
+        self._recalled: set[int] = set()
+        """Numbers of events whose items were erased on their way."""
         self._answers: deque[arrow.Publish] = deque(maxlen=_MAX_ANSWERS)
         self._stands: dict[str, contract.Outgoing] = {}
         """By the end of the topic: what was handed over on this connection."""
@@ -227,6 +229,8 @@ class ReporterArrow:
             self._has_left()
             return
         self._told.add(sent)
+        if number in self._recalled:
+            return  # it may have left, or not: its notice follows
         happening = {"action": "reported", "erase": "withdrawn"}.get(sent.what)
         if happening:
             self._service.tell(happening)
@@ -256,6 +260,7 @@ class ReporterArrow:
                 self._leave_the_broker(departure)
                 return
             self._remove_told()
+            self._recall()
             self._hand_over_alarm()
             self._hand_over_standing()
             while self._answers and len(self._in_flight) < _PLACES:
@@ -343,6 +348,17 @@ class ReporterArrow:
                 self._hand_over(sent, arrow.Publish(0, told.payload, expiry_s=told.ttl_s))
                 if len(self._in_flight) >= _PLACES_OF_LINES:
                     return
+
+    def _recall(self) -> None:
+        """Have the reporter keep back events whose items were erased while they waited there."""
+        self._recalled &= self._in_flight.keys()
+        dead = tuple(
+            number for number, sent in self._in_flight.items()
+            if sent.what == "action" and number not in self._recalled and not self._outbox.has(sent.about)
+        )  # fmt: skip
+        if dead:
+            self._recalled.update(dead)
+            self._send(arrow.Recall(dead))
 
     def _known(self) -> set[Sent]:
         return {*self._in_flight.values(), *self._told}

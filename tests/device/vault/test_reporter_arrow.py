@@ -74,6 +74,22 @@ def test_events_wait_for_the_broker_and_are_made_when_they_are_sent(
     assert (event.id, event.action, event.outcome) == (rig.store.event_id(action), "none", "failed")
 
 
+def test_an_event_whose_item_is_erased_on_its_way_is_recalled_once(
+    rig: Rig, service: Service, report: Callable[[], FakeReporter]
+) -> None:
+    service.seal(utterance(), AUDIO)
+    reporter = report()
+    reporter.connect()
+    publish = reporter.receive_event()
+    assert isinstance(publish.payload, contract.ActionEvent)
+    service.erase_items(rig.store.index.live())
+    while isinstance(said := reporter.receive(), arrow.Publish):
+        reporter.say(arrow.Published(said.seq))
+    assert said == arrow.Recall((publish.seq,))
+    reporter.say(arrow.Published(publish.seq))
+    assert reporter.expect(contract.EraseNotice).ids == (publish.payload.id,)  # and is recalled once
+
+
 def test_what_was_not_acknowledged_is_sent_again_with_the_life_it_has_left(
     rig: Rig, service: Service, report: Callable[[], FakeReporter]
 ) -> None:
