@@ -34,12 +34,12 @@ _EPILOG = """\
 first steps:
   fadeout devices                 which microphones are there
   fadeout run                     listen, seal, report, forget (Ctrl-C stops)
-  fadeout replay FILE             see what would be kept of a WAV, FLAC or OGG file
+  fadeout replay FILE             see what would be kept of a WAV, FLAC, OGG or MP3 file
   fadeout list                    what is held, and until when
   fadeout erase --last 1          destroy the newest recording's keys
 
-exit codes: 0 done, 64 wrong usage, 65 bad audio, 66 no such recording, 67 no such recipient,
-69 something does not answer, 73 cannot write, 74 erasing failed,
+exit codes: 0 done, 1 a replay is not as expected, 64 wrong usage, 65 bad audio,
+66 no such recording, 67 no such recipient, 69 something does not answer, 73 cannot write, 74 erasing failed,
 75 the time is not certain, 78 configuration
 """
 

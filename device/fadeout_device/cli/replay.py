@@ -1,172 +1,167 @@
-"""`fadeout replay`: what would be heard, done and kept of audio files. No microphone, no broker.
+"""`fadeout replay`: what would be heard, done and kept of audio files, and whether it is what should be.
 
-The same ear and the same vault as ever, but the audio's time is the clock: so an
-hour takes minutes, and the results are the same at every speed.
+The same ear and the same vault as ever, without microphone or broker; but the audio's time
+is the clock: so an hour takes minutes, and the results are the same at every speed.
 """
 
 from __future__ import annotations
 
-import json
-import sys
-import tempfile
+import argparse
+import os
+import signal
 import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from fadeout_device import config
-from fadeout_device.cli import shown
+from fadeout_device.cli.new_file import NewFile
 from fadeout_device.cli.places import config_file
-from fadeout_device.supervisor import Refused, Room, Supervisor
+from fadeout_device.cli.replay_report import Report
+from fadeout_device.errors import AudioDataError, UsageError
 
 if TYPE_CHECKING:
-    import argparse
+    from collections.abc import Sequence
 
-    from rich.progress import Progress
+    from fadeout_device.replaying.heard import HeardFile
+    from fadeout_device.replaying.verdicts import Asked, Verdict
 
-    from fadeout_device.supervisor import What
-
-THROW_AWAY_START_S = 1_577_836_800.0
-"""2020-01-01T00:00:00Z: a replay into a throw-away state gives the same end dates every time."""
-
-_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it, for us alone
+_EXIT_MISMATCH = 1
+_EXIT_INTERRUPTED = 130
 
 
 def add_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     """Add this file's verb to the command line."""
     verb = verbs.add_parser(
         "replay",
-        help="see what would be heard, done and kept of audio files",
+        help="see what would be heard, done and kept of audio files, or check that it is what should be",
         description=(
-            "Sends WAV, FLAC or OGG files (of any rate and channel count) or folders of them through the ear"
-            " and the vault, and prints one line for each utterance. Time is the audio's: it starts at"
-            " 2020-01-01T00:00:00Z in a throw-away state, and now in one you name with --state."
+            "Sends WAV, FLAC, OGG or MP3 files (of any rate and channel count), folders of them or patterns"
+            " through the ear and the vault, and prints one line for each utterance. Where an expect.toml"
+            " stands beside them, what came is held against it, and a difference is exit code 1. Time is the"
+            " audio's: it starts at 2020-01-01T00:00:00Z in a throw-away state, and now in one you name with"
+            " --state. docs/replay.md has the rest."
         ),
     )
-    verb.add_argument("paths", nargs="+", metavar="PATH", help="audio files, or folders of them")
+    verb.add_argument("paths", nargs="+", metavar="PATH", help="audio files, folders, patterns, manifests")
     verb.add_argument("--speed", choices=["max", "real"], default="max", help="fast, or in real time")
+    verb.add_argument(
+        "--jobs", type=_jobs, default=1, metavar="N",
+        help="share the files among so many ears, each with a vault of its own, that hear at the same time",
+    )  # fmt: skip
+    verb.add_argument("--junit", metavar="FILE", type=Path, help="write a JUnit XML report")
+    verb.add_argument("--unchecked", action="store_true", help="take no notice of any expect.toml")
+    verb.add_argument(
+        "--record-expectations",
+        action="store_true",
+        help="write expect.toml from what comes, beside the files",
+    )
+    verb.add_argument("--force", action="store_true", help="replace an expect.toml that is there")
     verb.set_defaults(run=replay)
+
+
+def _jobs(given: str) -> int:
+    if not given.isdecimal() or not 1 <= int(given) <= 64:  # noqa: PLR2004 - more is a mistake
+        raise argparse.ArgumentTypeError("a number from 1 to 64")
+    return int(given)
 
 
 def replay(arguments: argparse.Namespace) -> int:
     """Replay files."""
-    if arguments.state:
-        return _replay_into(arguments, Path(arguments.state).absolute(), time.time())
-    # Sealed like everything; in memory all the same, where there is such a folder.
-    memory = str(_SHARED_MEMORY) if _SHARED_MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="fadeout-replay-", dir=memory) as folder:
-        return _replay_into(arguments, Path(folder), THROW_AWAY_START_S)
+    # Here: other verbs need none of it.
+    from fadeout_device.replaying.rounds import Job, Replaying  # noqa: PLC0415
+    from fadeout_device.replaying.verdicts import judge, look_up  # noqa: PLC0415
 
-
-def _replay_into(arguments: argparse.Namespace, state: Path, start_s: float) -> int:
+    _refuse_what_does_not_fit(arguments)
     path = config_file(arguments)
     config.load(path)
-    common = ["--state", str(state)]
-    if path is not None:
-        common += ["--config", str(path.absolute())]
-    report = _Report(as_json=arguments.json)
-    audio = arguments.paths
-    ear = ("--replay", *audio, "--speed", arguments.speed, "--start-at", str(start_s))
-    supervisor: Supervisor
-
-    def tell(what: What, room: str, how: str) -> None:
-        if what == "ended":
-            supervisor.stop()
-        elif what == "died":
-            report.note(f"the {room} died ({how}); it is started again")
-
-    supervisor = Supervisor(
-        [
-            Room("vault", ("fadeout_device.vault", *common, "--replay-clock", str(start_s)), opens=True),
-            Room("ear", ("fadeout_device.ear", *common, *ear), reads=report.read, may_end=True),
-        ],
-        tell,
+    is_recording = arguments.record_expectations
+    asked = look_up(arguments.paths, is_checked=not arguments.unchecked)
+    if is_recording:
+        asked = [one for one in asked if one.path.exists()]
+        _refuse_to_overwrite(asked, may_replace=arguments.force)
+    state = Path(arguments.state).absolute() if arguments.state else None
+    job = (
+        Job(path, state, arguments.speed) if state is None else Job(path, state, arguments.speed, time.time())
     )
-    supervisor.stop_on_signals()
+    replaying = Replaying([one.path for one in asked], job, arguments.jobs)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: replaying.stop())
+    report = Report([str(one.path) for one in asked], as_json=arguments.json)
     with report:
-        outcome = supervisor.run()
-    if isinstance(outcome, Refused):
-        return outcome.exit_code
+        for event in replaying.events():
+            report.take(event)
+    if replaying.refusal is not None:
+        return replaying.refusal
+    if not report.is_complete:
+        # What is missing was not replayed: no verdict, no report and no manifest.
+        return _EXIT_INTERRUPTED
     report.summarise()
-    return outcome
+    if is_recording:
+        _record(asked, report.files, report)
+        return AudioDataError.exit_code if any(heard.error for heard in report.files) else os.EX_OK
+    verdicts = [judge(one, heard) for one, heard in zip(asked, report.files, strict=True)]
+    report.show_verdicts(verdicts)
+    if arguments.junit is not None:
+        _write_junit(arguments.junit, verdicts)
+    return _exit_code(verdicts)
 
 
-class _Report:
-    """Results on standard output, progress and everything else on standard error."""
-
-    def __init__(self, *, as_json: bool) -> None:
-        self._as_json = as_json
-        self._utterances: list[dict[str, Any]] = []
-        self._end: dict[str, Any] | None = None
-        self._progress: Progress | None = None
-        self._file = ""
-
-    def __enter__(self) -> None:
-        if sys.stderr.isatty():
-            from rich.console import Console  # noqa: PLC0415 - late: only people need it
-            from rich.progress import Progress  # noqa: PLC0415
-
-            self._progress = Progress(console=Console(stderr=True), transient=True)
-            self._progress.start()
-
-    def __exit__(self, *_: object) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-
-    def note(self, text: str) -> None:
-        """Print a line for people."""
-        if self._progress is not None:
-            self._progress.console.print(text, markup=False, highlight=False)
-        else:
-            print(text, file=sys.stderr, flush=True)  # noqa: T201 - this is what a command does
-
-    def read(self, lines: IO[bytes]) -> None:
-        """Read what the ear prints."""
-        for line in lines:
-            said = json.loads(line)
-            match said.pop("type"):
-                case "utterance":
-                    self._utterances.append(said)
-                    if self._as_json:
-                        shown.print_json(said)
-                case "bad_file":
-                    self.note(f"error: {said['error']}")
-                    if said.get("hint"):
-                        self.note(f"hint: {said['hint']}")
-                case "file":
-                    self._start_file(said)
-                case "progress":
-                    if self._progress is not None and self._progress.task_ids:
-                        self._progress.update(self._progress.task_ids[-1], completed=said["position_s"])
-                case "end":
-                    self._end = said
-
-    def _start_file(self, said: dict[str, Any]) -> None:
-        if self._progress is None:
-            self.note(f"{said['file']} ({shown.span(said['duration_s'])})")
-            return
-        for task in self._progress.task_ids:
-            self._progress.remove_task(task)
-        self._progress.add_task(Path(said["file"]).name, total=said["duration_s"])
-
-    def summarise(self) -> None:
-        """Print the table, for people, and the summary."""
-        if not self._as_json and self._utterances:
-            shown.print_table("", ["file", "start", "wake word", "score", "speech", "outcome", "kept"], [
-                [
-                    Path(u["file"]).name, f"{u['start_s']:.2f} s", u["wake_word"], f"{u['score']:.3f}",
-                    f"{u['speech_s']:.2f} s", u["outcome"], _kept(u),
-                ]
-                for u in self._utterances
-            ])  # fmt: skip
-        if self._end is not None:
-            bad = f", {self._end['bad_files']} of them bad" if self._end["bad_files"] else ""
-            files = shown.count(self._end["files"], "file")
-            utterances = shown.count(self._end["utterances"], "utterance")
-            self.note(f"{files}{bad}, {shown.span(self._end['audio_s'])} of audio, {utterances}")
+def _refuse_what_does_not_fit(arguments: argparse.Namespace) -> None:
+    if arguments.state and arguments.jobs > 1:
+        raise UsageError("--state with --jobs: one state folder is for one vault", "leave one of them out")
+    if arguments.force and not arguments.record_expectations:
+        raise UsageError("--force without --record-expectations: nothing would be replaced")
+    if arguments.junit and arguments.record_expectations:
+        raise UsageError("--junit with --record-expectations: nothing is checked", "leave one of them out")
 
 
-def _kept(utterance: dict[str, Any]) -> str:
-    if utterance.get("error"):
-        return f"nothing: {utterance['error']}"
-    kinds = [kept["kind"] for kept in utterance["kept"]]
-    return ", ".join(kinds) if kinds else "nothing"
+def _refuse_to_overwrite(asked: Sequence[Asked], *, may_replace: bool) -> None:
+    """Refuse before anything is replayed."""
+    from fadeout_device.replaying.expectations import MANIFEST  # noqa: PLC0415
+
+    for folder in dict.fromkeys(one.folder for one in asked):
+        if not may_replace and os.path.lexists(folder / MANIFEST):
+            raise UsageError(f"{folder / MANIFEST} is there already", "replace it with --force")
+
+
+def _record(asked: Sequence[Asked], came: Sequence[HeardFile], report: Report) -> None:
+    """Write the manifests, each in one step.
+
+    One that is replaced keeps its tolerances, and the entries of files that are there and were not replayed.
+    """
+    from fadeout_device.replaying.expectations import (  # noqa: PLC0415
+        MANIFEST,
+        Manifest,
+        dump,
+        from_heard,
+        load,
+    )
+
+    for folder in dict.fromkeys(one.folder for one in asked):
+        path = folder / MANIFEST
+        before = None
+        if path.exists():
+            old = load(path)
+            there = {name: file for name, file in old.files.items() if (folder / name).exists()}
+            before = Manifest(path, there, old.tolerance)
+        files = {one.name: heard for one, heard in zip(asked, came, strict=True) if one.folder == folder}
+        manifest = from_heard(files, before, path)
+        with NewFile(path, may_replace=path.exists()) as file:
+            file.write(dump(manifest).encode())
+            file.commit()
+        report.note(f"{path} expects what came of {len(files)} files")
+
+
+def _write_junit(path: Path, verdicts: Sequence[Verdict]) -> None:
+    from fadeout_device.replaying.junit import junit_xml  # noqa: PLC0415
+
+    with NewFile(path, may_replace=True) as file:
+        file.write(junit_xml(verdicts))
+        file.commit()
+
+
+def _exit_code(verdicts: Sequence[Verdict]) -> int:
+    results = {verdict.result for verdict in verdicts}
+    if "failed" in results:
+        return _EXIT_MISMATCH
+    return AudioDataError.exit_code if "bad" in results else os.EX_OK

@@ -79,6 +79,8 @@ class UtteranceFinished:
     speech_s: float
     """Seconds of speech after the wake word; 0 when there was none worth the name."""
     pcm: bytes = field(repr=False)
+    speech_span: tuple[int, int] | None = None
+    """Positions at which that speech starts and ends, in samples; None when there was none."""
 
     @property
     def end_sample(self) -> int:
@@ -224,4 +226,9 @@ class Capture:
         pcm = bytes(self._audio[:length_bytes])
         # A new buffer, so that the next pre-roll does not stand where the utterance stood.
         self._audio = self._audio[length_bytes:]
-        return UtteranceFinished(self._detection, start_sample, self._endpoint.speech_ms / 1000, pcm)
+        span_ms = self._endpoint.speech_span_ms
+        spoken = None
+        if span_ms is not None:
+            first, last = (self._detection.sample + ms * RATE_HZ // 1000 for ms in span_ms)
+            spoken = (first, last)
+        return UtteranceFinished(self._detection, start_sample, self._endpoint.speech_ms / 1000, pcm, spoken)

@@ -29,11 +29,17 @@ class Endpoint:
         self._elapsed_ms = 0
         self._silence_ms = 0
         self._speech_ms = 0
+        self._first_ms = 0
 
     @property
     def speech_ms(self) -> int:
         """Milliseconds of speech; 0 as long as there was less than `min_speech_ms` in one burst."""
         return self._speech_ms if self._speech_ms >= self._settings.min_speech_ms else 0
+
+    @property
+    def speech_span_ms(self) -> tuple[int, int] | None:
+        """Where that speech starts and ends, in milliseconds after the wake word; None: there is none."""
+        return (self._first_ms, self._elapsed_ms - self._silence_ms) if self.speech_ms else None
 
     def add(self, *, is_speech: bool) -> bool:
         """Take the next frame; True when the utterance ends with it."""
@@ -44,6 +50,8 @@ class Endpoint:
 
     def _count(self, *, is_speech: bool) -> None:
         if is_speech:
+            if not self._speech_ms:
+                self._first_ms = self._elapsed_ms - FRAME_MS
             self._speech_ms += FRAME_MS
             self._silence_ms = 0
             return

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import msgspec
 
-from fadeout_device.ear.adapters.audiofile import AudioFile, find_files
+from fadeout_device.audio_paths import find_files
+from fadeout_device.ear.adapters.audiofile import AudioFile
 from fadeout_device.ear.capture import RATE_HZ, SAMPLE_BYTES, UtteranceFinished, WakeHeard
 from fadeout_device.ear.listening import payload_of, utterance_message
 from fadeout_device.ear.recognising import Recognising
@@ -184,6 +185,8 @@ class Replay:
             score=round(utterance.score, 3),
             duration_s=round(utterance.duration_s, 3),
             speech_s=round(utterance.speech_s, 3),
+            speech_start_s=_seconds(finished.speech_span, 0),
+            speech_end_s=_seconds(finished.speech_span, 1),
             outcome=utterance.outcome,
             action=utterance.action,
             kept=kept,
@@ -212,6 +215,10 @@ class Replay:
             self._report.flush()
         except BrokenPipeError as err:
             raise UnavailableError("nobody reads the report any more") from err
+
+
+def _seconds(span: tuple[int, int] | None, end: int) -> float | None:
+    return None if span is None else round(span[end] / RATE_HZ, 3)
 
 
 def _shown(path: Path) -> str:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from fadeout_device.ear.adapters.audiofile import AudioFile, find_files
+from fadeout_device.audio_paths import find_files
+from fadeout_device.ear.adapters.audiofile import AudioFile
 from fadeout_device.ear.adapters.conversion import Blocks, Converter
 from fadeout_device.ear.capture import BLOCK_BYTES, RATE_HZ
 from fadeout_device.errors import AudioDataError

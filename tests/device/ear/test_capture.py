@@ -68,6 +68,7 @@ def test_utterance_holds_pre_roll_speech_and_hang_over() -> None:
     assert utterance.start_sample == wake.sample - PRE_ROLL
     assert utterance.end_sample == 28 * FRAME
     assert utterance.speech_s == 0.12
+    assert utterance.speech_span == (20 * FRAME, 24 * FRAME)
     assert utterance.pcm == pcm[2 * utterance.start_sample : 2 * utterance.end_sample]
 
 

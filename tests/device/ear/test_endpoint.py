@@ -49,6 +49,23 @@ def test_utterance_ends(frames: str, ends_with: int | None, speech: int) -> None
     assert run(frames) == (ends_with, speech)
 
 
+@pytest.mark.parametrize(
+    ("frames", "span"),
+    [
+        pytest.param("." * 30, None, id="nobody speaks"),
+        pytest.param("....####......", (4, 8), id="one burst"),
+        pytest.param("...####..##......", (3, 11), id="with a pause in it"),
+        pytest.param("..#......" + ".####......", (10, 14), id="not from what was forgotten"),
+        pytest.param("..####", (2, 6), id="it goes on"),
+    ],
+)
+def test_where_speech_is(frames: str, span: tuple[int, int] | None) -> None:
+    endpoint = Endpoint(SETTINGS)
+    for frame in frames:
+        endpoint.add(is_speech=frame == "#")
+    assert endpoint.speech_span_ms == (span and (span[0] * FRAME_MS, span[1] * FRAME_MS))
+
+
 @given(st.text("#.", min_size=100, max_size=120))
 def test_every_utterance_ends_in_time(frames: str) -> None:
     ends_with, speech = run(frames)

@@ -91,6 +91,10 @@ def test_every_utterance_is_reported_as_its_label_says(state: Path, spoken: Spok
             assert line["start_s"] == pytest.approx(line["wake_s"] - 1.5)
             assert 0.85 < line["score"] <= 1
             assert (line["speech_s"] > 0) == is_kept
+            assert (line["speech_start_s"] is not None) == (line["speech_end_s"] is not None) == is_kept
+            if is_kept:
+                end_s = line["start_s"] + line["duration_s"]
+                assert line["wake_s"] < line["speech_start_s"] < line["speech_end_s"] <= end_s
     assert [line["file"] for line in of(lines, "file")] == [str(spoken.folder / name) for name in OKAY_NABU]
     (end,) = of(lines, "end")
     assert (end["files"], end["bad_files"], end["utterances"]) == (len(OKAY_NABU), 0, 7)

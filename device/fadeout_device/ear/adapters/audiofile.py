@@ -1,6 +1,6 @@
-"""Audio files as streams of 16 kHz mono blocks, never whole in memory; and which files a path means.
+"""Audio files as streams of 16 kHz mono blocks, never whole in memory.
 
-WAV, FLAC, OGG and whatever else libsndfile reads, of any rate and channel
+WAV, FLAC, OGG, MP3 and whatever else libsndfile reads, of any rate and channel
 count. A file whose header shows that it cannot be heard to its end is refused
 before its first block; the reason is one line for the person who chose it.
 Knows nothing of what is in the audio.
@@ -27,27 +27,10 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-SUFFIXES = (".flac", ".oga", ".ogg", ".opus", ".wav")
-"""What is taken from a folder; a file that is named itself may be called anything."""
-
 _READ_FRAMES = 16_384
 _RATES_HZ = range(1_000, 768_001)
 _COPY_HINT = "copy or record the file again: only complete files are replayed"
-_FORMAT_HINT = "WAV, FLAC and OGG files can be replayed"
-
-
-def find_files(path: Path) -> list[Path]:
-    """Return the files that a path means: all audio files below a folder, in order of name; or itself.
-
-    Raises:
-        AudioDataError: a folder without any audio file. A missing path fails when it is opened.
-    """
-    if not path.is_dir():
-        return [path]
-    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    if not found:
-        raise AudioDataError(f"{path}: no audio file in this folder", f"looked for {', '.join(SUFFIXES)}")
-    return found
+_FORMAT_HINT = "WAV, FLAC, OGG and (with libsndfile 1.1 or later) MP3 files can be replayed"
 
 
 class AudioFile:

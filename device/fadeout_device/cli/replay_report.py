@@ -1,0 +1,140 @@
+"""What `fadeout replay` shows: results on standard output, progress and everything else on standard error."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fadeout_device.cli import shown
+from fadeout_device.replaying.heard import HeardFile, utterance_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.progress import Progress
+
+    from fadeout_device.replaying.heard import Utterance
+    from fadeout_device.replaying.rounds import Event
+    from fadeout_device.replaying.verdicts import Verdict
+
+
+class Report:
+    """Gathers what happens, file by file, and shows it.
+
+    Args:
+        names: the files, as they were asked for.
+        as_json: one line of JSON for each utterance, as it comes.
+    """
+
+    def __init__(self, names: Sequence[str], *, as_json: bool) -> None:
+        self.files = [HeardFile(name) for name in names]
+        self._as_json = as_json
+        self._done = 0
+        self._progress: Progress | None = None
+
+    def __enter__(self) -> None:
+        if sys.stderr.isatty():
+            from rich.console import Console  # noqa: PLC0415 - late: only people need it
+            from rich.progress import Progress  # noqa: PLC0415
+
+            self._progress = Progress(console=Console(stderr=True), transient=True)
+            self._progress.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every file was replayed to its end, or refused."""
+        return self._done == len(self.files)
+
+    def note(self, text: str) -> None:
+        """Print a line for people."""
+        if self._progress is not None:
+            self._progress.console.print(text, markup=False, highlight=False)
+        else:
+            print(text, file=sys.stderr, flush=True)  # noqa: T201 - this is what a command does
+
+    def take(self, event: Event) -> None:
+        """Take what happened."""
+        said = event.said
+        if event.what == "note":
+            self.note(said["text"])
+            return
+        heard = self.files[event.file]
+        match event.what:
+            case "file":
+                heard.duration_s = said["duration_s"]
+                self._start_file(said)
+            case "utterance":
+                heard.utterances.append(utterance_of(said))
+                if self._as_json:
+                    shown.print_json(said)
+            case "bad_file":
+                heard.error, heard.hint = said["error"], said.get("hint")
+                self.note(f"error: {heard.error}")
+                if heard.hint:
+                    self.note(f"hint: {heard.hint}")
+            case "progress":
+                if self._progress is not None and self._progress.task_ids:
+                    self._progress.update(self._progress.task_ids[-1], completed=said["position_s"])
+            case "done":
+                self._done += 1
+
+    def _start_file(self, said: dict[str, Any]) -> None:
+        if self._progress is None:
+            self.note(f"{said['file']} ({shown.span(said['duration_s'])})")
+            return
+        for task in self._progress.task_ids:
+            self._progress.remove_task(task)
+        self._progress.add_task(Path(said["file"]).name, total=said["duration_s"])
+
+    def summarise(self) -> None:
+        """Print the table, for people, and the summary."""
+        rows = [_row(heard.name, one) for heard in self.files for one in heard.utterances]
+        if not self._as_json and rows:
+            columns = ["file", "start", "wake word", "score", "speech", "outcome", "kept"]
+            shown.print_table("", columns, rows)
+        bad = sum(heard.error is not None for heard in self.files)
+        files = shown.count(len(self.files), "file") + (f", {bad} of them bad" if bad else "")
+        audio_s = sum(heard.duration_s for heard in self.files)
+        self.note(f"{files}, {shown.span(audio_s)} of audio, {shown.count(len(rows), 'utterance')}")
+
+    def show_verdicts(self, verdicts: Sequence[Verdict]) -> None:
+        """Show what is not as expected, if anything was expected."""
+        if not any(verdict.manifest for verdict in verdicts):
+            return
+        if self._as_json:
+            for verdict in verdicts:
+                shown.print_json(_as_line(verdict))
+        rows = [
+            [verdict.name, difference.where, difference.what, difference.expected, difference.came]
+            for verdict in verdicts
+            for difference in verdict.differences
+        ]
+        if rows and not self._as_json:
+            columns = ["file", "where", "what", "expected", "came"]
+            shown.print_table("not as expected", columns, rows)
+        count = [verdict.result for verdict in verdicts].count
+        unchecked = count("unchecked") + count("bad")
+        self.note(
+            f"{count('passed')} as expected, {count('failed')} not"
+            + (f"; of {unchecked} nothing is expected" if unchecked else "")
+        )
+
+
+def _as_line(verdict: Verdict) -> dict[str, Any]:
+    found = [difference._asdict() for difference in verdict.differences]
+    return {"file": verdict.name, "result": verdict.result, "differences": found}
+
+
+def _row(name: str, utterance: Utterance) -> list[str]:
+    kept = f"nothing: {utterance.error}" if utterance.error else ", ".join(utterance.kept) or "nothing"
+    action = "" if utterance.action == "none" else f": {utterance.action}"
+    outcome = utterance.outcome + action
+    return [
+        Path(name).name, f"{utterance.start_s:.2f} s", utterance.wake_word, f"{utterance.score:.3f}",
+        f"{utterance.speech_s:.2f} s", outcome, kept,
+    ]  # fmt: skip
