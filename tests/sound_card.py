@@ -95,6 +95,10 @@ class SoundCard:
         """Return how many streams are recording from it now."""
         return len(self._pactl("list", "short", "source-outputs").stdout.splitlines())
 
+    def players(self) -> int:
+        """Return how many streams are playing into it now."""
+        return len(self._pactl("list", "short", "sink-inputs").stdout.splitlines())
+
     def close(self) -> None:
         """Stop the server."""
         self._server.terminate()

@@ -6,6 +6,6 @@ from rig_capture import strace
 from rig_fadeout import as_root, home, mosquitto
 from rig_speech import speech
 from rig_state import sealed_state
-from sound_card import sound_card
+from sound_card import no_sound_card, sound_card
 
-__all__ = ["as_root", "home", "mosquitto", "sealed_state", "sound_card", "speech", "strace"]
+__all__ = ["as_root", "home", "mosquitto", "no_sound_card", "sealed_state", "sound_card", "speech", "strace"]

@@ -20,6 +20,7 @@ from fadeout_device.cli import (
     health,
     held,
     ledger,
+    microphones,
     modes,
     replay,
     reporting,
@@ -33,6 +34,7 @@ _EXIT_INTERRUPTED = 130
 _EPILOG = """\
 first steps:
   fadeout devices                 which microphones are there
+  fadeout doctor audio            speak for two seconds: is the microphone as it should be?
   fadeout run                     listen, seal, report, forget (Ctrl-C stops)
   fadeout replay FILE             see what would be kept of a WAV, FLAC, OGG or MP3 file
   fadeout list                    what is held, and until when
@@ -84,6 +86,7 @@ def parser() -> argparse.ArgumentParser:
         root,
         actions,
         checks,
+        microphones,
     ):
         group_of_verbs.add_verbs(verbs)
     return whole

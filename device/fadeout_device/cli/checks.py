@@ -1,4 +1,4 @@
-"""`fadeout check-config`, `devices`, `completion`: what is needed before anything runs."""
+"""`fadeout check-config`, `completion`: what is needed before anything runs."""
 
 from __future__ import annotations
 
@@ -30,9 +30,6 @@ def add_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     verb.add_argument("file", nargs="?", help="the file; without it, the one that fadeout run would read")
     verb.set_defaults(run=check_config)
 
-    verb = verbs.add_parser("devices", help="list the microphones that PortAudio sees")
-    verb.set_defaults(run=devices)
-
     verb = verbs.add_parser(
         "completion",
         help="print shell completion code",
@@ -60,41 +57,6 @@ def check_config(arguments: argparse.Namespace) -> int:
     else:
         name = "the built-in defaults" if path is None else str(path)
         shown.print_lines(f"{name}: ok, policy {loaded.policy.hash[:16]}")
-    return 0
-
-
-def devices(arguments: argparse.Namespace) -> int:
-    """List microphones."""
-    from fadeout_device.ear.adapters import portaudio  # noqa: PLC0415 - loads PortAudio
-
-    found = portaudio.list_inputs()
-    if arguments.json:
-        shown.print_json(
-            [
-                {
-                    "index": device.index,
-                    "name": device.name,
-                    "channels": device.channels,
-                    "rate_hz": device.rate_hz,
-                    "is_default": device.is_default,
-                }
-                for device in found
-            ]
-        )
-    elif found:
-        rows = [
-            [str(d.index), d.name, str(d.channels), str(d.rate_hz), "default" if d.is_default else ""]
-            for d in found
-        ]
-        shown.print_table(
-            shown.count(len(rows), "microphone"), ["index", "name", "channels", "rate (Hz)", ""], rows
-        )
-        shown.print_lines('choose one in the configuration: [microphone] device = "part of its name"')
-    else:
-        shown.print_lines(
-            "no microphone found",
-            "connect one and look at `arecord -l`; or replay a file: fadeout replay FILE",
-        )
     return 0
 
 

@@ -18,15 +18,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import pyaudio
 
 from fadeout_device.ear.adapters.conversion import Blocks, Converter
-from fadeout_device.ear.adapters.portaudio import inputs_of, quiet_portaudio, stderr_discarded
-from fadeout_device.ear.capture import BLOCK_SAMPLES, RATE_HZ
-from fadeout_device.ear.inputs import LIST_HINT, MicrophoneError, choose, formats
+from fadeout_device.ear.adapters.portaudio import inputs_of, open_input, quiet_portaudio, start
+from fadeout_device.ear.capture import RATE_HZ
+from fadeout_device.ear.inputs import MicrophoneError, choose, formats
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fadeout_device.config import MicrophoneSettings
-    from fadeout_device.ear.inputs import InputDevice
 
 QUEUE_BLOCKS = 134
 """12 s of audio: what the ear may fall behind, while it waits for the vault, before sound is lost."""
@@ -67,11 +66,14 @@ class Microphone:
         with contextlib.ExitStack() as opened:
             audio = opened.enter_context(quiet_portaudio())
             self.device = choose(inputs_of(audio), settings.device)
-            self._stream, self.rate_hz, self.channels = self._open(audio, settings)
-            opened.callback(self._stream.close)
+            tried = formats(self.device, settings.channel, RATE_HZ, settings.rate_hz)
+            stream = open_input(audio, self.device, tried, self._on_audio)
+            opened.callback(stream.stream.close)
+            self._stream, self.rate_hz, self.channels = stream
             self._converter = Converter(self.rate_hz, self.channels, settings.channel, settings.gain_db)
+            self._heard_mono_s = time.monotonic()
+            start(stream, self.device)
             self._opened = opened.pop_all()
-        self._heard_mono_s = time.monotonic()
 
     @property
     def name(self) -> str:
@@ -111,27 +113,6 @@ class Microphone:
         for pcm in self._blocks.cut(self._converter.from_s16(data)):
             self._ready.append(Block(pcm, arrived_mono_s))
 
-    def _open(self, audio: pyaudio.PyAudio, settings: MicrophoneSettings) -> tuple[pyaudio.Stream, int, int]:
-        # Tried by opening: PyAudio holds all other threads while it asks whether a format is supported.
-        refused: OSError | None = None
-        for rate_hz, channels in formats(self.device, settings.channel, RATE_HZ, settings.rate_hz):
-            try:
-                with stderr_discarded():
-                    stream = audio.open(
-                        rate_hz, channels, pyaudio.paInt16,
-                        input=True, input_device_index=self.device.index,
-                        frames_per_buffer=BLOCK_SAMPLES * rate_hz // RATE_HZ,
-                        stream_callback=self._on_audio,
-                    )  # fmt: skip
-            except OSError as err:
-                refused = err
-                if err.errno == pyaudio.paDeviceUnavailable:
-                    break
-                continue
-            return stream, rate_hz, channels
-        assert refused is not None  # noqa: S101 - there is at least one format
-        raise _cannot_open(self.device, refused) from refused
-
     def _on_audio(
         self, data: bytes, _frames: int, _times: Mapping[str, float], status: int
     ) -> tuple[None, int]:
@@ -143,16 +124,3 @@ class Microphone:
         except queue.Full:
             self.behind += 1
         return None, pyaudio.paContinue
-
-
-def _cannot_open(device: InputDevice, err: OSError) -> MicrophoneError:
-    if err.errno == pyaudio.paDeviceUnavailable:
-        return MicrophoneError(
-            f'the microphone "{device.name}" is in use by another program',
-            "end that program, or choose a device that can be shared, like default or pulse",
-            "busy",
-        )
-    reason = str(err.strerror or err).lower()
-    return MicrophoneError(
-        f'the microphone "{device.name}" cannot be opened: {reason}', LIST_HINT, "cannot open"
-    )

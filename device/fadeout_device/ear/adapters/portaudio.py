@@ -1,6 +1,6 @@
 """PortAudio: started and stopped without its noise, the inputs it knows, and calls that may never return.
 
-Knows nothing of what is recorded.
+Opens streams, and knows nothing of what is recorded.
 
 Source: PortAudio, portaudio.h; PyAudio.
 """
@@ -11,15 +11,16 @@ import contextlib
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import pyaudio
 
-from fadeout_device.ear.inputs import InputDevice
+from fadeout_device.ear.capture import BLOCK_SAMPLES, RATE_HZ
+from fadeout_device.ear.inputs import LIST_HINT, RATES_HZ, InputDevice, MicrophoneError, formats
 from fadeout_device.errors import FadeoutError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 T = TypeVar("T")
 
@@ -43,6 +44,25 @@ def list_inputs() -> tuple[InputDevice, ...]:
         return inputs_of(audio)
 
 
+def rates_of(audio: pyaudio.PyAudio, device: InputDevice) -> tuple[int, ...]:
+    """Return which of the usual rates a device takes; none, where another program holds it."""
+    return tuple(
+        rate_hz
+        for rate_hz in sorted({RATE_HZ, *RATES_HZ})
+        if any(_takes(audio, device, *tried) for tried in formats(device, "mix", rate_hz, rate_hz))
+    )
+
+
+def _takes(audio: pyaudio.PyAudio, device: InputDevice, rate_hz: int, channels: int) -> bool:
+    with stderr_discarded(), contextlib.suppress(ValueError):
+        return bool(
+            audio.is_format_supported(
+                rate_hz, input_device=device.index, input_channels=channels, input_format=pyaudio.paInt16
+            )
+        )
+    return False
+
+
 def inputs_of(audio: pyaudio.PyAudio) -> tuple[InputDevice, ...]:
     """Return the input devices that were there when `audio` was started."""
     try:
@@ -59,6 +79,72 @@ def inputs_of(audio: pyaudio.PyAudio) -> tuple[InputDevice, ...]:
         )
         for info in found if info["maxInputChannels"] > 0
     )  # fmt: skip
+
+
+class Opened(NamedTuple):
+    """A stream, and what it was opened with."""
+
+    stream: pyaudio.Stream
+    rate_hz: int
+    channels: int
+
+
+def open_input(
+    audio: pyaudio.PyAudio,
+    device: InputDevice,
+    tried: Iterable[tuple[int, int]],
+    take: Callable[..., tuple[None, int]],
+) -> Opened:
+    """Open an input with the first rate and number of channels that it takes; it does not run yet.
+
+    Args:
+        audio: PortAudio.
+        device: the input.
+        tried: pairs of rate and channels.
+        take: PyAudio's stream callback, for blocks of 90 ms; called in a thread of PortAudio's.
+
+    Raises:
+        MicrophoneError: it cannot be opened.
+    """
+    refused: OSError | None = None
+    # Tried by opening: PyAudio holds all other threads while it asks whether a format is supported.
+    for rate_hz, channels in tried:
+        try:
+            with stderr_discarded():
+                stream = audio.open(
+                    rate_hz, channels, pyaudio.paInt16,
+                    input=True, input_device_index=device.index, start=False,
+                    frames_per_buffer=BLOCK_SAMPLES * rate_hz // RATE_HZ, stream_callback=take,
+                )  # fmt: skip
+        except OSError as err:
+            refused = err
+            if err.errno == pyaudio.paDeviceUnavailable:
+                break
+            continue
+        return Opened(stream, rate_hz, channels)
+    assert refused is not None  # noqa: S101 - there is at least one format
+    raise _cannot_open(device, refused) from refused
+
+
+def start(opened: Opened, device: InputDevice) -> None:
+    """Start a stream. Raises MicrophoneError."""
+    try:
+        opened.stream.start_stream()
+    except OSError as err:
+        raise _cannot_open(device, err) from err
+
+
+def _cannot_open(device: InputDevice, err: OSError) -> MicrophoneError:
+    if err.errno == pyaudio.paDeviceUnavailable:
+        return MicrophoneError(
+            f'the microphone "{device.name}" is in use by another program',
+            "end that program, or choose a device that can be shared, like default or pulse",
+            "busy",
+        )
+    reason = str(err.strerror or err).lower()
+    return MicrophoneError(
+        f'the microphone "{device.name}" cannot be opened: {reason}', LIST_HINT, "cannot open"
+    )
 
 
 @contextlib.contextmanager

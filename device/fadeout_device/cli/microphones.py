@@ -1,0 +1,284 @@
+"""`fadeout devices`, `doctor audio`: which microphones there are, how loud they are, and what is wrong.
+
+What is recorded for that stays in memory, in a process that has no network, no swap and no
+core dump, and is overwritten at once. A mute holds here, too.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import msgspec
+
+from fadeout_device import answers, config, questions
+from fadeout_device.cli import shown
+from fadeout_device.cli.places import config_file
+from fadeout_device.cli.vault_client import RefusedError, ask
+from fadeout_device.confine import confine
+from fadeout_device.errors import UnavailableError, WireError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from rich.table import Table
+
+    from fadeout_device.ear.diagnosis import Diagnosis
+    from fadeout_device.ear.inputs import InputDevice
+
+T = TypeVar("T")
+
+_DOCTOR_S = 2.0
+_GLANCE_S = 0.3
+# A sound system that does not answer within so long is stuck; nothing waits for it.
+_PATIENCE_S = 30.0
+_BAR_CELLS, _BAR_FROM_DBFS = 24, -72
+
+
+class _Level(NamedTuple):
+    """How loud one microphone is now, or why that cannot be told."""
+
+    channels_dbfs: tuple[float, ...] = ()
+    problem: str = ""
+
+
+def add_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
+    """Add this file's verbs to the command line."""
+    verb = verbs.add_parser(
+        "devices",
+        help="list the microphones that PortAudio sees",
+        description="With --levels: how loud each is, on a terminal again and again until Ctrl-C.",
+    )
+    verb.add_argument("--levels", action="store_true", help="listen to each for a moment: how loud is it?")
+    verb.set_defaults(run=devices)
+
+    verb = verbs.add_parser(
+        "doctor",
+        help="say what is wrong with the microphone; exit code 65 if something is",
+        description="doctor audio: speak while it records two seconds, in memory only. It says in words"
+        " whether the microphone is silent, cut off, off zero, too quiet or too loud, whether another channel"
+        " or rate is the right one, and which setting mends it.",
+    )
+    verb.add_argument("what", choices=["audio"])
+    verb.set_defaults(run=doctor)
+
+
+# ---- fadeout devices
+
+
+def devices(arguments: argparse.Namespace) -> int:
+    """List microphones."""
+    from fadeout_device.ear.adapters import portaudio  # noqa: PLC0415 - loads PortAudio
+
+    if arguments.levels:
+        _refuse_if_muted(arguments)
+        confine()
+    with portaudio.quiet_portaudio() as audio:
+        found = portaudio.inputs_of(audio)
+        rates = {device.index: portaudio.rates_of(audio, device) for device in found}
+    if arguments.json:
+        shown.print_json([_fields(device, rates[device.index], levels=arguments.levels) for device in found])
+    elif not found:
+        shown.print_lines(
+            "no microphone found",
+            "connect one and look at `arecord -l`; or replay a file: fadeout replay FILE",
+        )
+    else:
+        _show(found, rates, levels=arguments.levels)
+        shown.print_lines(f'choose one in the configuration: [microphone] device = "{_example(found)}"')
+    return 0
+
+
+def _example(found: tuple[InputDevice, ...]) -> str:
+    return next((device.lasting_name for device in found if "hw:" in device.name), "part of its name")
+
+
+def _fields(device: InputDevice, rates_hz: tuple[int, ...], *, levels: bool) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "index": device.index,
+        "name": device.name,
+        "channels": device.channels,
+        "rate_hz": device.rate_hz,
+        "rates_hz": rates_hz,
+        "is_default": device.is_default,
+    }
+    if levels:
+        level = _listen(device)
+        fields["levels_dbfs"] = [round(one, 1) for one in level.channels_dbfs]
+        fields["problem"] = level.problem
+    return fields
+
+
+def _show(found: tuple[InputDevice, ...], rates: dict[int, tuple[int, ...]], *, levels: bool) -> None:
+    from rich.console import Console  # noqa: PLC0415 - late: most commands never need it
+
+    console = Console(highlight=False)
+    if not levels:
+        console.print(_table(found, rates, {}))
+        return
+    if not console.is_terminal:
+        console.print(_table(found, rates, {device.index: _listen(device) for device in found}))
+        return
+    from rich.live import Live  # noqa: PLC0415 - the same
+
+    heard: dict[int, _Level] = {}
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            for device in found:
+                heard[device.index] = _listen(device)
+                live.update(_table(found, rates, heard), refresh=True)
+
+
+def _table(
+    found: tuple[InputDevice, ...], rates: dict[int, tuple[int, ...]], heard: dict[int, _Level]
+) -> Table:
+    from rich.table import Table  # noqa: PLC0415 - late: most commands never need it
+
+    title = shown.count(len(found), "microphone")
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in ("index", "name", "channels", "rates (kHz)", *(["level (dBFS)"] if heard else []), ""):
+        table.add_column(column, overflow="fold")
+    for device in found:
+        kilohertz = " ".join(f"{rate_hz / 1000:g}" for rate_hz in rates[device.index]) or "in use?"
+        row = [str(device.index), device.name, str(device.channels), kilohertz]
+        if heard:
+            row.append(_meter(heard.get(device.index, _Level())))
+        table.add_row(*row, "default" if device.is_default else "")
+    return table
+
+
+def _meter(level: _Level) -> str:
+    if not level.channels_dbfs:
+        return level.problem or "…"
+    return "\n".join(
+        f"{'█' * round(_BAR_CELLS * max(0.0, 1 - one / _BAR_FROM_DBFS)):<{_BAR_CELLS}} {one:5.0f}"
+        for one in level.channels_dbfs
+    )
+
+
+def _listen(device: InputDevice) -> _Level:
+    """Return how loud a microphone is; what was recorded is overwritten before this returns."""
+    import numpy as np  # noqa: PLC0415 - late: no other command needs it
+
+    from fadeout_device.ear.adapters.sample import sampled  # noqa: PLC0415 - loads PortAudio
+    from fadeout_device.ear.inputs import MicrophoneError  # noqa: PLC0415 - with it
+    from fadeout_device.ear.loudness import dbfs, rms  # noqa: PLC0415 - loads NumPy
+
+    def listen() -> _Level:
+        with sampled(config.MicrophoneSettings(device=device.index), _GLANCE_S) as sample:
+            frames = sample.recorded().frames.astype(np.float32)
+            return _Level(tuple(dbfs(rms(frames[:, index])) for index in range(frames.shape[1])))
+
+    try:
+        return _patiently(listen)
+    except MicrophoneError as err:
+        return _Level(problem=str(err.why))
+
+
+# ---- fadeout doctor
+
+
+class _Report(msgspec.Struct):
+    """What `doctor audio --json` prints."""
+
+    ok: bool
+    device: str = ""
+    rate_hz: int = 0
+    channels: int = 0
+    level_dbfs: float | None = None
+    """The loudest moments, in the band of speech, with the gain that is set."""
+    channels_dbfs: tuple[float, ...] = ()
+    """The same of each channel, without gain."""
+    findings: tuple[dict[str, Any], ...] = ()
+    """`kind`, `words`, `setting` (a line for `[microphone]`, or empty), `is_fault`."""
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """Record two seconds and say what is wrong."""
+    settings = config.load(config_file(arguments)).microphone
+    status = _refuse_if_muted(arguments)
+    confine()
+    from fadeout_device.ear.adapters.sample import sampled  # noqa: PLC0415 - loads PortAudio; after confine
+    from fadeout_device.ear.diagnosis import diagnose  # noqa: PLC0415 - loads NumPy
+    from fadeout_device.ear.inputs import MicrophoneError  # noqa: PLC0415 - with it
+
+    def record() -> tuple[_Report, Diagnosis]:
+        with sampled(settings, _DOCTOR_S) as sample:
+            recorded = sample.recorded()
+            found = diagnose(recorded, settings.channel, settings.gain_db)
+            report = _Report(
+                found.is_good, sample.device.name, recorded.rate_hz, recorded.frames.shape[1],
+                round(found.level_dbfs, 1), tuple(round(one, 1) for one in found.channels_dbfs),
+                tuple(finding._asdict() for finding in found.findings),
+            )  # fmt: skip
+            return report, found
+
+    if not arguments.json:
+        print("speak now: recording two seconds, in memory only", file=sys.stderr)  # noqa: T201 - this is a command
+    try:
+        report, found = _patiently(record)
+    except MicrophoneError as err:
+        if arguments.json:
+            finding = {"kind": err.why, "words": str(err), "setting": "", "is_fault": True}
+            shown.print_json(_Report(ok=False, findings=(finding,)))
+        if err.why == "busy" and status is not None and status.listening:
+            err.hint = (
+                "fadeout itself listens to it: fadeout status says how loud it is; to look closer, stop"
+                " fadeout, ask again, and start it"
+            )
+        raise
+    if arguments.json:
+        shown.print_json(report)
+    else:
+        shown.print_lines(*_words(report, found, settings))
+    return os.EX_OK if found.is_good else os.EX_DATAERR
+
+
+def _words(report: _Report, found: Diagnosis, settings: config.MicrophoneSettings) -> list[str]:
+    gain = f", gain {settings.gain_db:g} dB" if settings.gain_db else ""
+    channels = shown.count(report.channels, "channel")
+    lines = [
+        f"{report.device}: {report.rate_hz} Hz, {channels}, channel = {settings.channel}{gain}",
+        f"speech at {found.level_dbfs:.0f} dBFS",
+    ]
+    if report.channels > 1:
+        each = ", ".join(f"{index}: {one:.0f}" for index, one in enumerate(found.channels_dbfs))
+        lines.append(f"channels (dBFS): {each}")
+    for finding in found.findings:
+        lines.append(finding.words)
+        if finding.setting:
+            lines.append(f"  set in [microphone]: {finding.setting}")
+    if not found.findings:
+        lines.append("all is well")
+    return lines
+
+
+# ---- what both need
+
+
+def _refuse_if_muted(arguments: argparse.Namespace) -> answers.StatusReport | None:
+    """Return how the running fadeout is; None: none runs.
+
+    Raises:
+        UnavailableError: it is muted.
+    """
+    try:
+        status, _ = ask(arguments, questions.Status(), answers.StatusReport)
+    except (UnavailableError, WireError, RefusedError):
+        return None
+    if status.modes.muted_by:
+        raise UnavailableError("it is muted, and stays so for this, too", "fadeout unmute ends that")
+    return status
+
+
+def _patiently(call: Callable[[], T]) -> T:
+    """Do what may be stuck in the sound system; then the process ends at once, and with it the recording."""
+    from fadeout_device.ear.adapters.portaudio import StuckError, patiently  # noqa: PLC0415 - loads PortAudio
+
+    try:
+        return patiently(call, _PATIENCE_S, lambda: True)
+    except StuckError as err:
+        print(*err.lines(), sep="\n", file=sys.stderr, flush=True)  # noqa: T201 - this is a command
+        os._exit(err.exit_code)
