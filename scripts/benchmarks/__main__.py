@@ -15,6 +15,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pipeline
+import recogniser
 import reporting
 import vault
 from rich.console import Console
@@ -24,7 +25,7 @@ WIDTH = 110
 if TYPE_CHECKING:
     from measured import Measurement
 
-VERBS = {"broker": reporting, "pipeline": pipeline, "vault": vault}
+VERBS = {"broker": reporting, "pipeline": pipeline, "recogniser": recogniser, "vault": vault}
 
 
 def main() -> int:

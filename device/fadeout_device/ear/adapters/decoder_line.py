@@ -71,6 +71,11 @@ class DecoderLine:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: wire.Connection | None = None
 
+    @property
+    def pid(self) -> int | None:
+        """The process that decodes, if there is one."""
+        return None if self._process is None else self._process.pid
+
     def recognise(self, pcm: bytes) -> Heard:
         """Listen to an utterance after its wake word.
 

@@ -12,6 +12,7 @@ model lies in the wheel.
 from __future__ import annotations
 
 import math
+from array import array
 from typing import NamedTuple
 
 from pocketsphinx import Config, Decoder, get_model_path
@@ -25,6 +26,8 @@ _LEAST = -1e6
 """The logarithm of a likelihood that is too small for a float."""
 # The phone search reports its scores without SENSCR_SHIFT, which is 10 bits; the grammar's with it.
 _PHONE_SCALE = 1 << 10
+_USUAL_PEAK = 16_000
+_MOST_GAIN = 32.0
 # Beams narrower than the defaults halve its time. Narrower still, and it loses the thread.
 _PHONE_LOOP = {"lw": 2.0, "pip": 0.3, "beam": 1e-20, "pbeam": 1e-20}
 
@@ -69,6 +72,7 @@ class Sphinx:
         """Return the likeliest sentence in 16 kHz mono s16le, and how likely it is."""
         if not pcm:
             return Likeness("", _LEAST, 1.0)
+        pcm = _loud(pcm)
         said = _decode(self._sentences, pcm, 1)
         found = self._sentences.hyp()
         if found is None or not found.hypstr:
@@ -84,6 +88,16 @@ class Sphinx:
             elif is_phone:
                 beside += 1
         return Likeness(found.hypstr, above / max(1, inside), beside / max(1, inside + beside))
+
+
+def _loud(pcm: bytes) -> bytes:
+    """Return quiet audio at a usual level: in what is very quiet the phones are found in the silence."""
+    samples = array("h", pcm)
+    peak = max(max(samples), -min(samples))
+    if not 0 < peak < _USUAL_PEAK:
+        return pcm
+    gain = min(_USUAL_PEAK / peak, _MOST_GAIN)
+    return array("h", [int(sample * gain) for sample in samples]).tobytes()
 
 
 def _decode(decoder: Decoder, pcm: bytes, scale: int) -> _Frames:
