@@ -63,7 +63,7 @@ class UtteranceSettings(_Table, frozen=True):
 class RecogniserSettings(_Table, frozen=True):
     """`[recogniser]`: what is said, and which action it leads to."""
 
-    engine: Literal["none", "pocketsphinx"] = "none"
+    engine: Literal["none", "pocketsphinx"] = "pocketsphinx"
     """`pocketsphinx`: on the device, for the sentences of the actions file. `none`: all speech fails."""
     actions: str | None = None
     """The actions file; None: the one that comes with fadeout."""
