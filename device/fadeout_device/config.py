@@ -63,8 +63,11 @@ class UtteranceSettings(_Table, frozen=True):
 class RecogniserSettings(_Table, frozen=True):
     """`[recogniser]`: what is said, and which action it leads to."""
 
-    engine: Literal["none", "pocketsphinx"] = "pocketsphinx"
-    """`pocketsphinx`: on the device, for the sentences of the actions file. `none`: all speech fails."""
+    engine: Literal["none", "pocketsphinx", "wyoming"] = "pocketsphinx"
+    """`pocketsphinx`: on the device, for the sentences of the actions file. `wyoming`: a server on a Unix
+    socket makes text of speech. `none`: all speech fails."""
+    socket: str | None = None
+    """The Wyoming server's socket."""
     actions: str | None = None
     """The actions file; None: the one that comes with fadeout."""
     least_ratio: Annotated[float, Meta(ge=-100.0, le=0.0)] = -2.6
@@ -223,6 +226,9 @@ def _check(config: Config) -> None:
     if config.vault.root_store == "nvmem" and config.vault.nvmem.file is None:
         hint = "name the chip, like /sys/bus/nvmem/devices/NAME/nvmem"
         raise PolicyError("is missing", key=("vault", "nvmem", "file"), hint=hint)
+    if config.recogniser.engine == "wyoming" and config.recogniser.socket is None:
+        hint = "name the Unix socket on which the server listens, like /run/asr/asr.sock"
+        raise PolicyError("is missing", key=("recogniser", "socket"), hint=hint)
     mqtt = config.mqtt
     if (mqtt.cert_file is None) != (mqtt.key_file is None):
         missing = "cert_file" if mqtt.cert_file is None else "key_file"

@@ -13,7 +13,7 @@ import shutil
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from measured import Measurement, at_most
 from pocketsphinx import Config, Decoder, get_model_path
@@ -99,12 +99,15 @@ def _results(said: list[Clip]) -> Iterable[Result]:
         yield from track(pool.map(_listen, said, chunksize=8), "listening", total=len(said), transient=True)
 
 
-_DECODERS: dict[str, Sphinx | Decoder] = {}
+_DECODERS: dict[str, Any] = {}
+"""Of this process: `sphinx` and `plain`."""
 
 
 def _begin() -> None:
     model = get_model_path("en-us")
-    plain = Decoder(Config(hmm=f"{model}/en-us", dict=f"{model}/cmudict-en-us.dict", lm=None, loglevel="FATAL"))
+    plain = Decoder(
+        Config(hmm=f"{model}/en-us", dict=f"{model}/cmudict-en-us.dict", lm=None, loglevel="FATAL")
+    )
     plain.add_jsgf_string("plain", ACTIONS.grammar)
     plain.activate_search("plain")
     _DECODERS.update(plain=plain, sphinx=Sphinx(ACTIONS.grammar, ACTIONS.pronunciations))
@@ -131,7 +134,9 @@ def _listen(clip: Clip) -> Result:
     )  # fmt: skip
 
 
-def _right(what: str, results: list[Result], least: float | None = None, *, plain: bool = False) -> Measurement:
+def _right(
+    what: str, results: list[Result], least: float | None = None, *, plain: bool = False
+) -> Measurement:
     inside = [result for result in results if result.clip.action]
     right = [result for result in inside if (result.plain if plain else result.found) == result.clip.action]
     percent = 100 * len(right) / max(1, len(inside))
@@ -139,7 +144,9 @@ def _right(what: str, results: list[Result], least: float | None = None, *, plai
     return Measurement(what, percent, f"% of {len(inside)}", aim, percent >= least if least else None)
 
 
-def _false(what: str, results: list[Result], most: float | None = None, *, plain: bool = False) -> Measurement:
+def _false(
+    what: str, results: list[Result], most: float | None = None, *, plain: bool = False
+) -> Measurement:
     outside = [result for result in results if not result.clip.action]
     false = [result for result in outside if (result.plain if plain else result.found)]
     percent = 100 * len(false) / max(1, len(outside))

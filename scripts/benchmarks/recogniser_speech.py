@@ -35,7 +35,7 @@ CONDITIONS: dict[str, str] = {
 }
 """What is done to the speech: pink noise so many dB below it, and a sox effect."""
 
-OUTSIDE = """
+_OUTSIDE = """
 the post office closes at noon on saturday
 my brother lives in a small town by the sea
 did you remember to feed the cat this morning
@@ -136,7 +136,8 @@ many thanks for your help
 maybe we should ask someone
 no i do not think so
 put the milk in the fridge
-""".split("\n")[1:-1]
+"""
+OUTSIDE = _OUTSIDE.strip().splitlines()
 
 
 class Clip(NamedTuple):
@@ -181,7 +182,10 @@ def clips(actions: Actions, *, is_quick: bool) -> list[Clip]:
 def _inside(actions: Actions) -> list[tuple[str, str]]:
     """Return as many sentences of the list: of each action in turn another way to say it."""
     draw = random.Random(_SEED)  # noqa: S311 - no secret
-    ways = {action: [text for text, other in actions.by_words.items() if other == action] for action in actions.ids}
+    ways = {
+        action: [text for text, other in actions.by_words.items() if other == action]
+        for action in actions.ids
+    }
     for texts in ways.values():
         draw.shuffle(texts)
     found: list[tuple[str, str]] = []

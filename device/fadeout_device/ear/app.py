@@ -64,10 +64,15 @@ def recogniser(settings: RecogniserSettings) -> Recogniser | None:
     if settings.engine == "none":
         return None
     from fadeout_device.actions_file import load_actions  # noqa: PLC0415 - where it is used
+
+    actions = load_actions(settings)
+    if settings.engine == "wyoming":
+        from fadeout_device.ear.adapters.wyoming import Wyoming  # noqa: PLC0415
+
+        return Wyoming(actions, settings)
     from fadeout_device.ear.adapters.decoder_line import DecoderLine  # noqa: PLC0415
     from fadeout_device.ear.adapters.dictionary import refuse_unknown_words  # noqa: PLC0415
 
-    actions = load_actions(settings)
     refuse_unknown_words(actions, settings)
     return DecoderLine(actions, settings)
 

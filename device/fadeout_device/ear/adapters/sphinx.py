@@ -93,7 +93,7 @@ class Sphinx:
 def _loud(pcm: bytes) -> bytes:
     """Return quiet audio at a usual level: in what is very quiet the phones are found in the silence."""
     samples = array("h", pcm)
-    peak = max(max(samples), -min(samples))
+    peak = max(map(abs, samples))
     if not 0 < peak < _USUAL_PEAK:
         return pcm
     gain = min(_USUAL_PEAK / peak, _MOST_GAIN)
