@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fadeout_device.cli import shown
-from fadeout_device.replaying.heard import HeardFile, utterance_of
+from fadeout_device.replaying.gathered import Gathered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.progress import Progress
 
-    from fadeout_device.replaying.heard import Utterance
+    from fadeout_device.replaying.heard import HeardFile, Utterance
     from fadeout_device.replaying.rounds import Event
     from fadeout_device.replaying.verdicts import Verdict
 
@@ -28,9 +28,8 @@ class Report:
     """
 
     def __init__(self, names: Sequence[str], *, as_json: bool) -> None:
-        self.files = [HeardFile(name) for name in names]
+        self._gathered = Gathered(names)
         self._as_json = as_json
-        self._done = 0
         self._progress: Progress | None = None
 
     def __enter__(self) -> None:
@@ -46,9 +45,14 @@ class Report:
             self._progress.stop()
 
     @property
+    def files(self) -> list[HeardFile]:
+        """What has been heard so far, file by file."""
+        return self._gathered.files
+
+    @property
     def is_complete(self) -> bool:
         """Whether every file was replayed to its end, or refused."""
-        return self._done == len(self.files)
+        return self._gathered.is_complete
 
     def note(self, text: str) -> None:
         """Print a line for people."""
@@ -63,25 +67,20 @@ class Report:
         if event.what == "note":
             self.note(said["text"])
             return
-        heard = self.files[event.file]
+        self._gathered.take(event)
         match event.what:
             case "file":
-                heard.duration_s = said["duration_s"]
                 self._start_file(said)
             case "utterance":
-                heard.utterances.append(utterance_of(said))
                 if self._as_json:
                     shown.print_json(said)
             case "bad_file":
-                heard.error, heard.hint = said["error"], said.get("hint")
-                self.note(f"error: {heard.error}")
-                if heard.hint:
-                    self.note(f"hint: {heard.hint}")
+                self.note(f"error: {said['error']}")
+                if said.get("hint"):
+                    self.note(f"hint: {said['hint']}")
             case "progress":
                 if self._progress is not None and self._progress.task_ids:
                     self._progress.update(self._progress.task_ids[-1], completed=said["position_s"])
-            case "done":
-                self._done += 1
 
     def _start_file(self, said: dict[str, Any]) -> None:
         if self._progress is None:

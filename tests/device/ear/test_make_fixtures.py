@@ -6,7 +6,10 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
+
 from device.ear.conftest import ROOT
+from fadeout_device.replaying.expectations import load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,3 +39,29 @@ def test_missing_voices_are_named_with_the_next_step(tmp_path: Path) -> None:
         "hint: apt install flite espeak-ng sox",
     ]
     assert list(tmp_path.iterdir()) == []
+
+
+def corpus(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command: list[str | Path] = [SCRIPT, folder, "--corpus", "--quick", *options]
+    return subprocess.run(command, check=False, capture_output=True, text=True)
+
+
+@pytest.mark.usefixtures("spoken")
+def test_a_corpus_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
+    for name, seed in (("one", "7"), ("same", "7"), ("other", "8")):
+        assert corpus(tmp_path / name, "--seed", seed).returncode == 0
+    one, same, other = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+        for name in ("one", "same", "other")
+    )
+    assert one == same
+    assert one.keys() == other.keys()
+    assert one["expect.toml"] != other["expect.toml"]
+    manifest = load(tmp_path / "one" / "expect.toml")
+    assert manifest.files.keys() | {"expect.toml"} == one.keys()
+    assert {name.rsplit("_", 1)[0] for name in manifest.files} == {
+        "request", "wake_alone", "talk", "near_miss", "silence", "noise",
+    }  # fmt: skip
+    again = corpus(tmp_path / "one")
+    assert (again.returncode, again.stderr.splitlines()[0]) == (64, f"error: {tmp_path}/one is not empty")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "other", "same"]
