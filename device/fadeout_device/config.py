@@ -223,6 +223,14 @@ def _check(config: Config) -> None:
         raise PolicyError(str(err), key=("vault", "sweep"), hint=_SWEEP_HINT) from err
     if sweep_s > MAX_SWEEP_S:
         raise PolicyError(f'"{config.vault.sweep}" is out of range', key=("vault", "sweep"), hint=_SWEEP_HINT)
+    if config.utterance.no_speech_ms <= config.utterance.wake_tail_ms:
+        # Nothing would ever be judged: whoever spoke would not be heard.
+        raise PolicyError(
+            f"{config.utterance.no_speech_ms} ms is not longer than wake_tail_ms:"
+            " every wake word would be a false wake",
+            key=("utterance", "no_speech_ms"),
+            hint=f"allowed: more than {config.utterance.wake_tail_ms}",
+        )
     if config.vault.root_store == "nvmem" and config.vault.nvmem.file is None:
         hint = "name the chip, like /sys/bus/nvmem/devices/NAME/nvmem"
         raise PolicyError("is missing", key=("vault", "nvmem", "file"), hint=hint)

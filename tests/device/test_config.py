@@ -60,6 +60,11 @@ def test_an_empty_file_is_the_default() -> None:
         pytest.param('[vault]\nsweep = "2d"', 'x:2: vault.sweep: "2d" is out', id="a sweep too rare"),
         pytest.param('[vault]\nroot_store = "tmp"', 'given "tmp"', id="a root store there is not"),
         pytest.param('[vault]\nroot_store = "nvmem"', "x:1: vault.nvmem.file: is missing", id="no chip"),
+        pytest.param(
+            "[utterance]\nwake_tail_ms = 800\nno_speech_ms = 800",
+            "x:3: utterance.no_speech_ms: 800 ms is not longer than wake_tail_ms",
+            id="nothing would be judged",
+        ),
         pytest.param("[vault.nvmem]\npage_bytes = 0", "x:2: vault.nvmem.page_bytes: given 0", id="no page"),
         pytest.param("[vault.tpm]\nindex = 0x01400000", "x:2: vault.tpm.index: given", id="not our index"),
         pytest.param("[mqtt]\nport = 99999", "x:2: mqtt.port: given 99999", id="a port there is not"),
