@@ -26,6 +26,7 @@ from fadeout_device.cli import (
     reporting,
     root,
     run,
+    tune,
 )
 from fadeout_device.errors import FadeoutError
 
@@ -87,6 +88,7 @@ def parser() -> argparse.ArgumentParser:
         actions,
         checks,
         microphones,
+        tune,
     ):
         group_of_verbs.add_verbs(verbs)
     return whole

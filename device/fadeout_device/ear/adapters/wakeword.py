@@ -28,8 +28,8 @@ def engine(name: EngineName, models: Sequence[WakeModel]) -> MicroWakeWords | Op
     return Engine(models)
 
 
-def wake_words(settings: WakeSettings) -> WakeWords:
-    """Return what listens for the words of the configuration.
+def engines(settings: WakeSettings) -> list[MicroWakeWords | OpenWakeWords]:
+    """Return the engines that listen always.
 
     Raises:
         PolicyError: a word without a model, a model that cannot be run, an engine that is not installed.
@@ -37,11 +37,16 @@ def wake_words(settings: WakeSettings) -> WakeWords:
     check_files(settings)
     models = first_models(settings)
     names = dict.fromkeys(model.engine for model in models)
-    engines = [engine(name, [model for model in models if model.engine == name]) for name in names]
-    found = {word: cutoff for each in engines for word, cutoff in each.cutoffs.items()}
-    cutoffs = {model.word: found[model.word] for model in models}
+    return [engine(name, [model for model in models if model.engine == name]) for name in names]
+
+
+def wake_words(settings: WakeSettings) -> WakeWords:
+    """Return what listens for the words of the configuration. Raises PolicyError, as `engines` does."""
+    listening = engines(settings)
+    found = {word: cutoff for each in listening for word, cutoff in each.cutoffs.items()}
+    cutoffs = {model.word: found[model.word] for model in first_models(settings)}
     second = None
     if asked := second_models(settings):
         judge = engine("openwakeword", asked)
         second = SecondStage(judge, judge.cutoffs)
-    return WakeWords(engines, cutoffs, settings.refractory_ms, second)
+    return WakeWords(listening, cutoffs, settings.refractory_ms, second)
