@@ -14,6 +14,7 @@ import platform
 import sys
 from typing import TYPE_CHECKING
 
+import hearing
 import pipeline
 import recogniser
 import reporting
@@ -25,7 +26,13 @@ WIDTH = 110
 if TYPE_CHECKING:
     from measured import Measurement
 
-VERBS = {"broker": reporting, "pipeline": pipeline, "recogniser": recogniser, "vault": vault}
+VERBS = {
+    "broker": reporting,
+    "ear": hearing,
+    "pipeline": pipeline,
+    "recogniser": recogniser,
+    "vault": vault,
+}
 
 
 def main() -> int:

@@ -57,17 +57,17 @@ def measure(arguments: argparse.Namespace) -> list[Measurement]:
     """Measure everything."""
     with tempfile.TemporaryDirectory(prefix="fadeout-bench-") as name:
         folder = Path(name)
-        speech = _speech(folder)
+        speech = spoken_request(folder)
         long, short = folder / "long.wav", folder / "short.wav"
-        _write(long, _minutes(speech, arguments.minutes))
-        _write(short, _noise(RATE_HZ, np.random.default_rng(1)))
+        write_audio(long, _minutes(speech, arguments.minutes))
+        write_audio(short, quiet_room(RATE_HZ, np.random.default_rng(1)))
         return [
             *_processor(folder, long, short, arguments.minutes * 60 - 1, arguments.runs),
-            *_memory_and_delay(folder, speech),
+            *memory_and_delay(folder, speech),
         ]
 
 
-def _speech(folder: Path) -> np.ndarray[Any, np.dtype[np.int16]]:
+def spoken_request(folder: Path) -> np.ndarray[Any, np.dtype[np.int16]]:
     """Return one wake word with a request after it, spoken by flite."""
     pieces = []
     for words, pause_s in (("okay nabu", 0.4), ("what time is the next train to the city", 0.0)):
@@ -84,18 +84,20 @@ def _minutes(
     speech: np.ndarray[Any, np.dtype[np.int16]], minutes: int
 ) -> np.ndarray[Any, np.dtype[np.int16]]:
     """Return minutes of a quiet room, with one interaction in each."""
-    audio = _noise(minutes * 60 * RATE_HZ, np.random.default_rng(1))
+    audio = quiet_room(minutes * 60 * RATE_HZ, np.random.default_rng(1))
     for minute in range(minutes):
         start = (minute * 60 + 10) * RATE_HZ
         audio[start : start + len(speech)] += speech
     return audio
 
 
-def _noise(samples: int, rng: np.random.Generator) -> np.ndarray[Any, np.dtype[np.int16]]:
+def quiet_room(samples: int, rng: np.random.Generator) -> np.ndarray[Any, np.dtype[np.int16]]:
+    """Return the noise of a quiet room."""
     return rng.normal(0, NOISE_AMPLITUDE, samples).astype(np.int16)
 
 
-def _write(path: Path, audio: np.ndarray[Any, np.dtype[np.int16]]) -> None:
+def write_audio(path: Path, audio: np.ndarray[Any, np.dtype[np.int16]]) -> None:
+    """Write 16 kHz mono."""
     soundfile.write(path, audio, RATE_HZ, subtype="PCM_16")
 
 
@@ -106,9 +108,9 @@ def _processor(folder: Path, long: Path, short: Path, more_s: float, runs: int) 
     bare, ear = [], []
     for run in range(runs):
         # In turns, so that whatever else the machine does hits both.
-        bare.append((_bare_s(long) - _bare_s(short)) / more_s)
+        bare.append((bare_s(long) - bare_s(short)) / more_s)
         state = folder / f"state-{run}"
-        ear.append((_ear_s(state / "long", long) - _ear_s(state / "short", short)) / more_s)
+        ear.append((ear_s(state / "long", long) - ear_s(state / "short", short)) / more_s)
     bare_ms, ear_ms = statistics.median(bare) * 1000, statistics.median(ear) * 1000
     unit = "CPU-ms per second of audio"
     return [
@@ -118,11 +120,14 @@ def _processor(folder: Path, long: Path, short: Path, more_s: float, runs: int) 
     ]
 
 
-def _bare_s(path: Path) -> float:
+def bare_s(path: Path) -> float:
+    """Return the processor time of the engine alone on a file."""
     return _cpu_s([sys.executable, "-c", _BARE_ENGINE, str(path)])
 
 
-def _ear_s(state: Path, path: Path) -> float:
+def ear_s(state: Path, path: Path, config: Path | None = None) -> float:
+    """Return the processor time of a whole ear that replays a file, with a vault to take what it hears."""
+    given = [] if config is None else ["--config", str(config)]
     common = ["--state", str(state)]
     vault = subprocess.Popen(
         [sys.executable, "-m", ROOMS["vault"], *common, "--replay-clock", "1577836800"],
@@ -130,8 +135,9 @@ def _ear_s(state: Path, path: Path) -> float:
     )
     try:
         return _cpu_s(
-            [sys.executable, "-m", ROOMS["ear"], *common, "--replay", str(path), "--start-at", "1577836800"]
-        )
+            [sys.executable, "-m", ROOMS["ear"], *common, *given,
+             "--replay", str(path), "--start-at", "1577836800"]
+        )  # fmt: skip
     finally:
         vault.terminate()
         vault.wait()
@@ -150,11 +156,12 @@ def _cpu_s(command: list[str]) -> float:
 # ---- memory and delay
 
 
-def _memory_and_delay(folder: Path, speech: np.ndarray[Any, np.dtype[np.int16]]) -> list[Measurement]:
+def memory_and_delay(folder: Path, speech: np.ndarray[Any, np.dtype[np.int16]]) -> list[Measurement]:
+    """Measure a live run of all three processes, with a Mosquitto of its own."""
     path, state = folder / "spoken.wav", folder / "live"
-    audio = _noise(20 * RATE_HZ, np.random.default_rng(2))
+    audio = quiet_room(20 * RATE_HZ, np.random.default_rng(2))
     audio[2 * RATE_HZ : 2 * RATE_HZ + len(speech)] += speech
-    _write(path, audio)
+    write_audio(path, audio)
     expected = _replayed(path)
     command = [sys.executable, "-m", "fadeout_device.cli", "run", "--json", "--local-broker",
                "--state", str(state), "--replay", str(path)]  # fmt: skip

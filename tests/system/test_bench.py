@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -106,3 +108,44 @@ def test_bytes_are_counted_as_they_are_written(tmp_path: Path) -> None:
     before = peers.written_bytes()
     (tmp_path / "file").write_bytes(os.urandom(100_000))
     assert peers.written_bytes() - before == 100_000
+
+
+@pytest.mark.usefixtures("_benchmarks")
+def test_what_wakes_is_counted_with_and_without_a_second_stage(tmp_path: Path) -> None:
+    for program in ("flite", "espeak-ng"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+    hearing = importlib.import_module("hearing")
+    audio = importlib.import_module("hearing_audio")
+    (tmp_path / "wake" / "alexa").mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    pipeline = importlib.import_module("pipeline")
+    pipeline.write_audio(tmp_path / "wake" / "alexa" / "rms.wav", audio.say("flite:rms", "alexa"))
+    pipeline.write_audio(tmp_path / "other" / "slt.wav", audio.say("flite:slt", "good evening"))
+    rows = {row.what: row.value for row in hearing._hearing(0.001, 1, tmp_path, quick=True)}
+    assert rows["talk: four words"] == rows["noise and music: four words"] == 0
+    assert rows["wake words, heard"] > 80
+    assert rows["clips with a word, heard"] == 100
+    assert rows["clips without a word: four words"] == 0
+    if importlib.util.find_spec("pyopen_wakeword") is not None:
+        assert rows["near misses that wake, second stage"] < rows["near misses that wake"]
+        assert rows["clips with a word, heard, second stage"] == 100
+
+
+@pytest.mark.usefixtures("_benchmarks")
+def test_speech_for_measuring_is_the_same_for_the_same_seed() -> None:
+    audio = importlib.import_module("hearing_audio")
+    for seed in range(7):
+        assert (audio.noise_and_music(seed) == audio.noise_and_music(seed)).all()
+    if shutil.which("flite") is not None:
+        assert (audio.talk(0) == audio.talk(0)).all()
+        assert len(audio.talk(0)) > 10 * audio.RATE_HZ
+
+
+@pytest.mark.usefixtures("_benchmarks")
+def test_an_hour_is_an_hour_of_audio() -> None:
+    hearing = importlib.import_module("hearing")
+    heard = [hearing.Heard(900.0, ("okay_nabu", "alexa"), ()), hearing.Heard(900.0, (), ())]
+    assert {row.what: row.value for row in hearing._false("talk", heard)} == {
+        "talk": 0.5, "talk: okay_nabu": 2.0, "talk: four words": 4.0, "talk: four words, second stage": 0.0,
+    }  # fmt: skip
