@@ -78,6 +78,15 @@ class RecogniserSettings(_Table, frozen=True):
     """An utterance that is not recognised within so many seconds fails."""
 
 
+class VoiceSettings(_Table, frozen=True):
+    """`[voice]`: commands about one's own data, and how they are answered."""
+
+    commands: bool = True
+    """Whether the actions `data.…` are obeyed."""
+    speak: str | tuple[str, ...] = "espeak-ng"
+    """The program that says an answer, which it gets on its standard input; `none`: nothing is said."""
+
+
 RootStoreName = Literal["file", "nvmem", "tpm"]
 
 
@@ -119,6 +128,7 @@ class Config(_Table, frozen=True):
     wake: WakeSettings = WakeSettings()
     utterance: UtteranceSettings = UtteranceSettings()
     recogniser: RecogniserSettings = RecogniserSettings()
+    voice: VoiceSettings = VoiceSettings()
     retention: Retention = Retention()
     vault: VaultSettings = VaultSettings()
     mqtt: BrokerSettings = BrokerSettings()

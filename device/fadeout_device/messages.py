@@ -141,6 +141,21 @@ class Kept(Part, frozen=True):
     """Unix seconds, UTC."""
 
 
+class Told(Part, frozen=True):
+    """The answer to a voice command, of which the ear makes a sentence: numbers and dates, no content."""
+
+    what: Literal["erased", "not_erased", "asked", "muted", "muted_until_restart", "held"]
+    """`asked`: it must be confirmed. `not_erased`: the keys may still exist."""
+    erased: Count = 0
+    """Recordings whose keys are gone, that of the command among them if there was one."""
+    held: Count = 0
+    """Recordings that are held now."""
+    next_end_s: int | None = None
+    """When the first of them ends; Unix seconds, UTC."""
+    receipt: Count | None = None
+    """The number of the receipt in the ledger; of several, the one that names the newest recording."""
+
+
 class Sealed(Message, frozen=True):
     """The answer to an `Utterance`: what the policy keeps of it is sealed and durable."""
 
@@ -148,6 +163,8 @@ class Sealed(Message, frozen=True):
     recording: str
     """The recording's id; empty when nothing is kept."""
     kept: tuple[Kept, ...]
+    told: Told | None = None
+    """What became of the command; None: it was none."""
 
 
 class NotSealed(Message, tag="not_sealed", frozen=True):
@@ -155,6 +172,8 @@ class NotSealed(Message, tag="not_sealed", frozen=True):
 
     delivery: Token
     reason: Line
+    told: Told | None = None
+    """As in `Sealed`: a command is obeyed also where it cannot be sealed."""
 
 
 FromEar = EarState | Wake | Tick | Utterance

@@ -191,6 +191,7 @@ class Replay:
             action=utterance.action,
             kept=kept,
             **({"error": answer.reason} if isinstance(answer, NotSealed) else {}),
+            **({} if answer.told is None else {"told": msgspec.to_builtins(answer.told)}),
         )
 
     def _tick(self, time_s: float) -> None:

@@ -26,7 +26,8 @@ from fadeout_device.vault.reporter_arrow import ReporterArrow
 from fadeout_device.vault.root_home import Move, erase_another, migrate, settle
 from fadeout_device.vault.service import Service
 from fadeout_device.vault.store import Store, lock
-from fadeout_device.vault.time_sources import boot_id
+from fadeout_device.vault.time_sources import boot_id, boottime_s
+from fadeout_device.vault.voice import Voice
 from fadeout_device.vault.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -163,12 +164,14 @@ class _Vault:
         asked = afar.Settings(self._reporter.node, config.mqtt.commands)
         self._afar = afar.Afar(self.service, asked, self._reporter.answer)
         self._reporter.on_asked = self._afar.hear
+        self._voice = Voice(self.service, self.clock.now if self._is_replay else boottime_s)
+        voice = self._voice if config.voice.commands else None
         self.doors = Doors(
             {
                 "control": lambda connection: control_arrow.serve(connection, self.service),
                 "reporter": self._reporter.serve,
                 "ear": lambda connection: ear_arrow.serve(
-                    connection, self.service, is_replay=self._is_replay
+                    connection, self.service, voice, is_replay=self._is_replay
                 ),
             }
         )
@@ -236,7 +239,7 @@ class _Vault:
                 lock_descriptor, tuple(listening), tuple(visiting), ear, self._reporter.hand_over(),
                 self._afar.hand_over(), self.service.broker, last_sweep_s, last_sweep,
                 self.service.privacy.state, self.store.enforced.caps, self.clock.now(),
-                self.store.keyring.is_settled,
+                self.store.keyring.is_settled, self._voice.asked_s,
             )  # fmt: skip
             self._watchdog.stop()
             self.store.close()
@@ -247,6 +250,7 @@ class _Vault:
         self.service.take_over(before.ear, before.last_sweep_s, before.last_sweep)
         self._reporter.take_over(before.reporter)
         self._afar.take_over(before.afar)
+        self._voice.asked_s = before.asked_s
         self.service.broker = before.broker
         self.service.privacy.take_over(before.modes)
         self.store.enforced.take_over(before.caps)

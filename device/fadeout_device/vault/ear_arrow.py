@@ -18,6 +18,7 @@ from fadeout_device.messages import FromEar, Tick, ToEar, Utterance
 
 if TYPE_CHECKING:
     from fadeout_device.vault.service import Service
+    from fadeout_device.vault.voice import Voice
     from fadeout_device.wire import Connection, Frame
 
 log = logging.getLogger(__name__)
@@ -29,8 +30,8 @@ GREETED = "greeted"
 """The stage of a connection whose ear was told that it may listen."""
 
 
-def serve(connection: Connection, service: Service, *, is_replay: bool) -> None:
-    """Serve the ear until it goes.
+def serve(connection: Connection, service: Service, voice: Voice | None = None, *, is_replay: bool) -> None:
+    """Serve the ear until it goes; without a `voice` no command of it is obeyed.
 
     Raises:
         WireError: it broke the protocol.
@@ -44,7 +45,7 @@ def serve(connection: Connection, service: Service, *, is_replay: bool) -> None:
     connection.stage = GREETED
     try:
         while frame := connection.receive():
-            _answer(ear, frame, service, is_replay=is_replay)
+            _answer(ear, frame, service, voice, is_replay=is_replay)
     finally:
         service.ear_is_away()
 
@@ -68,11 +69,11 @@ class _Ear:
                 raise
 
 
-def _answer(ear: _Ear, frame: Frame, service: Service, *, is_replay: bool) -> None:
+def _answer(ear: _Ear, frame: Frame, service: Service, voice: Voice | None, *, is_replay: bool) -> None:
     message = frame.message(FromEar)
     if isinstance(message, Utterance):
         audio, words = _parts(message, frame.payload)
-        ear.send(service.seal(message, audio, words))
+        ear.send(service.seal(message, audio, words) if voice is None else voice.hear(message, audio, words))
     elif isinstance(message, Tick):
         # Live, the ear may replay files too, but what time it is is not its business.
         if is_replay:

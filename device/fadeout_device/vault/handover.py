@@ -68,6 +68,8 @@ class Handover(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A replay's time: the audio's."""
     is_settled: bool
     """Whether every slot that was to be erased is."""
+    asked_s: float | None = None
+    """When a voice was asked whether everything is to be erased, by `Voice`."""
 
 
 def become(handover: Handover, kept: Iterable[socket.socket]) -> None:

@@ -50,6 +50,14 @@ def spoken(text: str, voice: str = "rms") -> bytes:
         ("turn the living room lights off", "slt", "light.off"),
         ("set a timer for twenty minutes", "awb", "timer.start"),
         ("what is the weather like tomorrow", "rms", "weather.tell"),
+        ("forget what i just said", "rms", "data.forget_last"),
+        ("forget the last ten minutes", "slt", "data.forget_ten_minutes"),
+        ("forget everything i said today", "rms", "data.forget_today"),
+        ("forget everything", "slt", "data.forget_everything"),
+        ("yes forget everything", "rms", "data.forget_everything_yes"),
+        ("stop listening", "slt", "data.stop_listening"),
+        ("what do you have on me", "rms", "data.tell_held"),
+        ("that wasn't for you", "slt", "data.not_for_you"),
     ],
 )
 def test_a_sentence_of_the_list_is_heard(line: DecoderLine, text: str, voice: str, action: str) -> None:

@@ -1,0 +1,241 @@
+"""Voice commands in a real vault: what each does, what none does; what is told is what the store holds."""
+
+from __future__ import annotations
+
+import errno
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from device.vault.conftest import Rig, utterance
+from fadeout_device import channels
+from fadeout_device.actions_file import load_actions
+from fadeout_device.config import RecogniserSettings
+from fadeout_device.confine import Confinement
+from fadeout_device.ear.telling import sentence
+from fadeout_device.messages import NotSealed, Sealed, Told
+from fadeout_device.vault.desk import Desk
+from fadeout_device.vault.service import Service
+from fadeout_device.vault.voice import COMMANDS, CONFIRM_S, Voice
+
+if TYPE_CHECKING:
+    from fadeout_device.messages import Outcome
+
+AUDIO = b"\x01\x02" * 16000
+NOON = 1_600_000_000 // 86_400 * 86_400 + 43_200
+
+
+@pytest.fixture(autouse=True)
+def _utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    import time  # noqa: PLC0415 - tzset is its only use
+
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+
+
+class Room:
+    """A vault, and somebody who speaks in the room."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig = rig
+        rig.clock.now_s = NOON
+        self.service = Service(
+            rig.store, rig.clock, Confinement("n", "m"), rig.config.sweep_s, coalesce_s=0.0
+        )
+        self.service.start()
+        self.voice = Voice(self.service, lambda: rig.clock.now_s)
+
+    def say(self, action: str, outcome: Outcome = "served") -> Told | None:
+        answer = self.voice.hear(utterance(outcome=outcome, action=action), AUDIO)
+        assert isinstance(answer, Sealed)
+        return answer.told
+
+    def command(self, name: str) -> Told:
+        told = self.say(f"data.{name}")
+        assert told is not None
+        return told
+
+    def held(self) -> list[str]:
+        return list(dict.fromkeys(item.recording for item in self.rig.store.index.live()))
+
+    def recorded(self, *hours_ago: float) -> list[str]:
+        """Seal a recording at each of these times; returns their ids."""
+        made = []
+        for ago in hours_ago:
+            self.rig.clock.now_s = NOON - ago * 3600
+            made.append(self.rig.seal())
+        self.rig.clock.now_s = NOON
+        return made
+
+
+@pytest.fixture
+def room(rig: Rig) -> Room:
+    return Room(rig)
+
+
+AGO = (40.0, 11.9, 2.0, 1.0, 0.1)
+"""Hours before noon: the first is yesterday's."""
+
+
+@pytest.mark.parametrize(
+    ("command", "left"),
+    [
+        pytest.param("forget_last", 4, id="what I just said"),
+        pytest.param("not_for_you", 4, id="that wasn't for you"),
+        pytest.param("forget_ten_minutes", 4, id="the last ten minutes"),
+        pytest.param("forget_today", 1, id="everything I said today"),
+    ],
+)
+def test_what_is_meant_is_erased_with_the_command_s_own_recording_and_what_is_older_stays(
+    room: Room, command: str, left: int
+) -> None:
+    made = room.recorded(*AGO)
+    told = room.command(command)
+    assert room.held() == made[:left]
+    assert told.what == "erased"
+    assert told.erased == len(made) - left + 1
+
+
+def test_the_last_one_is_erased_however_long_ago_it_was(room: Room) -> None:
+    made = room.recorded(30.0, 20.0)
+    room.command("forget_last")
+    assert room.held() == made[:1]
+
+
+def test_what_was_said_in_several_goes_just_now_is_erased_together(room: Room) -> None:
+    (old,) = room.recorded(5.0)
+    room.recorded(20 / 3600, 10 / 3600, 5 / 3600)
+    assert room.command("forget_last").erased == 4
+    assert room.held() == [old]
+
+
+def test_everything_is_asked_once_and_erased_by_a_yes(room: Room) -> None:
+    made = room.recorded(*AGO)
+    asked = room.command("forget_everything")
+    assert asked.what == "asked"
+    assert set(made) < set(room.held())
+    assert asked.held == len(room.held()) == 6
+    room.rig.clock.now_s += 10
+    told = room.command("forget_everything_yes")
+    assert (told.what, told.erased, told.held) == ("erased", 7, 0)
+    assert not room.held()
+
+
+def test_a_yes_without_a_question_or_too_late_erases_nothing_and_asks(room: Room) -> None:
+    made = room.recorded(*AGO)
+    assert room.command("forget_everything_yes").what == "asked"
+    room.rig.clock.now_s += CONFIRM_S + 1
+    assert room.command("forget_everything_yes").what == "asked"
+    assert set(made) < set(room.held())
+    room.rig.clock.now_s += CONFIRM_S - 1
+    assert room.command("forget_everything_yes").what == "erased"
+    assert room.command("forget_everything_yes").what == "asked"
+
+
+def test_a_question_is_still_known_to_the_process_after_this_one(room: Room) -> None:
+    room.command("forget_everything")
+    after = Voice(room.service, lambda: room.rig.clock.now_s)
+    after.asked_s = room.voice.asked_s
+    room.voice = after
+    assert room.command("forget_everything_yes").what == "erased"
+
+
+def test_stop_listening_mutes_by_voice_and_nothing_said_unmutes(room: Room) -> None:
+    assert room.command("stop_listening").what == "muted"
+    assert room.service.privacy.state.muted_by == "voice"
+    for action in (*COMMANDS, "data.unmute", "data.start_listening", "data.keep_longer"):
+        room.say(action)
+        assert room.service.privacy.is_muted
+
+
+def test_what_is_told_is_what_the_store_holds(room: Room) -> None:
+    room.recorded(*AGO)
+    told = room.command("tell_held")
+    listed = Desk(room.service).recordings().recordings
+    assert told.held == len(listed) == len(room.held()) == room.service.held() == 6
+    ends = [item.ends_at_s for item in room.rig.store.index.live()]
+    assert told.next_end_s == min(each for each in ends if each > NOON)
+    assert next(re.finditer(r"\d+", sentence(told)))[0] == str(len(listed))
+
+
+def test_the_numbers_of_an_erasure_are_those_of_its_receipt(room: Room) -> None:
+    room.recorded(*AGO)
+    told = room.command("forget_today")
+    assert told.receipt is not None
+    receipt = room.rig.store.ledger.erasure(told.receipt)
+    assert receipt is not None
+    assert len(receipt.recordings) == told.erased
+    assert told.held == room.service.held()
+    numbers = [int(number) for number in re.findall(r"\d+", sentence(told))]
+    assert (numbers[0], numbers[1], numbers[-1]) == (told.erased, told.held, told.receipt)
+
+
+@pytest.mark.parametrize("action", ["light.on", "data.forget", "data.unmute", "data.export", "none"])
+def test_any_other_action_does_nothing(room: Room, action: str) -> None:
+    made = room.recorded(*AGO)
+    assert room.say(action) is None
+    assert room.held()[: len(made)] == made
+    assert not room.service.privacy.is_muted
+
+
+@pytest.mark.parametrize("outcome", ["failed", "false_wake"])
+def test_an_utterance_that_was_not_understood_commands_nothing(room: Room, outcome: Outcome) -> None:
+    made = room.recorded(*AGO)
+    assert room.say("data.forget_today", outcome) is None
+    assert set(made) <= set(room.held())
+
+
+@pytest.mark.parametrize("action", COMMANDS)
+def test_no_command_does_what_a_voice_may_not_or_lengthens_a_life(room: Room, action: str) -> None:
+    assert channels.is_allowed(COMMANDS[action], "voice")
+    room.recorded(*AGO)
+    ends = {item.id: item.ends_at_s for item in room.rig.store.index.live()}
+    policy = room.rig.store.policy.hash
+    room.say(action)
+    left = {item.id: item.ends_at_s for item in room.rig.store.index.live() if item.id in ends}
+    assert left.items() <= ends.items()
+    assert room.rig.store.policy.hash == policy
+
+
+def test_the_shipped_sentences_lead_to_the_commands_there_are() -> None:
+    ids = load_actions(RecogniserSettings()).ids
+    assert {each for each in ids if each.startswith("data.")} == set(COMMANDS)
+
+
+def test_in_guest_mode_it_is_obeyed_and_nothing_of_it_is_stored(room: Room) -> None:
+    made = room.recorded(*AGO)
+    room.service.privacy.guest_on(None)
+    assert room.command("tell_held").held == len(made)
+    assert room.command("forget_today").erased == len(made) - 1
+    assert room.held() == made[:1]
+
+
+def test_nothing_is_called_erased_before_it_is(room: Room) -> None:
+    room.recorded(*AGO)
+
+    def fail(what: str, _slot: int) -> None:
+        if what == "write":
+            raise OSError(errno.EIO, "broken")
+
+    room.rig.roots.before = fail
+    told = room.command("forget_today")
+    assert (told.what, told.erased, told.receipt) == ("not_erased", 0, None)
+    assert "forgotten" not in sentence(told)
+
+
+def test_a_command_that_cannot_be_sealed_is_obeyed(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = room.recorded(*AGO)
+    monkeypatch.setattr(
+        room.service, "seal", lambda said, *_: NotSealed(said.delivery, "no space left on the disk")
+    )
+    answer = room.voice.hear(utterance(outcome="served", action="data.forget_today"), AUDIO)
+    assert isinstance(answer, NotSealed)
+    assert answer.told is not None
+    assert answer.told.erased == len(made) - 1
+
+
+def test_without_a_time_today_is_everything(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    room.recorded(*AGO)
+    monkeypatch.setattr(room.rig.clock, "is_known", lambda: False)
+    assert room.command("forget_today").held == 0
