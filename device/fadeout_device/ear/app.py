@@ -83,9 +83,14 @@ def recogniser(settings: RecogniserSettings) -> Recogniser | None:
 def _live(
     settings: Settings, listening: Listening, link: VaultLink, stop: Stop, recognising: Recognising
 ) -> int:
+    from fadeout_device.ear.adapters.speaking import Speaking, argv_of  # noqa: PLC0415
     from fadeout_device.ear.live import Live  # noqa: PLC0415
 
-    Live(settings.config, listening, link, stop, recognising).run(waits=settings.waits)
+    speaking = Speaking(argv_of(settings.config.voice.speak))
+    try:
+        Live(settings.config, listening, link, stop, recognising, speaking).run(waits=settings.waits)
+    finally:
+        speaking.close()
     return 0
 
 

@@ -20,15 +20,18 @@ import msgspec
 
 from fadeout_device.ear.adapters.microphone import Microphone
 from fadeout_device.ear.adapters.portaudio import StuckError, patiently
+from fadeout_device.ear.adapters.speaking import Speaking
 from fadeout_device.ear.capture import RATE_HZ, UtteranceFinished, WakeHeard
 from fadeout_device.ear.inputs import MicrophoneError
 from fadeout_device.ear.listening import payload_of, utterance_message
 from fadeout_device.ear.loudness import Loudness
 from fadeout_device.ear.recognising import Recognising
+from fadeout_device.ear.telling import sentence
 from fadeout_device.messages import LEVEL_EVERY_S, EarState, Wake
 
 if TYPE_CHECKING:
     from fadeout_device.config import Config
+    from fadeout_device.ear.adapters.microphone import Block
     from fadeout_device.ear.adapters.vault_link import VaultLink
     from fadeout_device.ear.capture import Effect
     from fadeout_device.ear.listening import Listening
@@ -56,21 +59,26 @@ class Live:
         link: to the vault.
         stop: what ends it.
         recognising: what recognises utterances.
+        speaking: what says the answers to commands.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - each is a part of the ear
         self,
         config: Config,
         listening: Listening,
         link: VaultLink,
         stop: Stop,
         recognising: Recognising | None = None,
+        speaking: Speaking | None = None,
     ) -> None:
         self._settings = config.microphone
         self._listening = listening
         self._link = link
         self._stop = stop
         self._recognising = recognising or Recognising(None)
+        self._speaking = speaking or Speaking(())
+        self._is_deaf = False
+        """Whether what the microphone hears is fadeout itself."""
         self._loudness = Loudness()
         self._earlier = EarState(listening=False, source="", wake_words=listening.words)
         """What was counted before the microphone that is open now."""
@@ -143,8 +151,7 @@ class Live:
                 self._say(microphone, is_listening=True)
                 block = microphone.read(_POLL_S)
                 if block is not None:
-                    self._loudness.hear(block.pcm)
-                    self._act(self._listening.hear(block.pcm), block.arrived_mono_s)
+                    self._hear(block)
                 self._deliver()
         except MicrophoneError as err:
             log.warning("microphone lost: %s", err)
@@ -155,6 +162,17 @@ class Live:
             finally:
                 self._act(self._listening.end(), time.monotonic())
         return problem
+
+    def _hear(self, block: Block) -> None:
+        """Hear a block, unless fadeout itself speaks in it; what came before that is finished."""
+        was_deaf, self._is_deaf = self._is_deaf, self._speaking.is_heard_at(block.arrived_mono_s)
+        if self._is_deaf:
+            if not was_deaf:
+                self._act(self._listening.end(), block.arrived_mono_s)
+                self._listening.begin()
+            return
+        self._loudness.hear(block.pcm)
+        self._act(self._listening.hear(block.pcm), block.arrived_mono_s)
 
     def _close(self, microphone: Microphone) -> None:
         try:
@@ -197,6 +215,9 @@ class Live:
         for finished, began_mono_s, heard in self._recognising.done(timeout_s):
             utterance = utterance_message(finished, time.monotonic() - began_mono_s, heard)
             self._link.deliver(utterance, payload_of(finished, utterance, heard))
+        while self._link.told:
+            self._speaking.say(sentence(self._link.told.popleft()))
+        self._speaking.tend()
 
     @property
     def _problem(self) -> str:

@@ -32,6 +32,7 @@ from fadeout_device.messages import (
     Sealed,
     Tick,
     ToEar,
+    Told,
     Unmute,
     Utterance,
     Wake,
@@ -82,6 +83,8 @@ class VaultLink:
         self._state: EarState | None = None
         self._tick: Tick | None = None
         self._waiting: deque[Delivery] = deque()
+        self.told: deque[Told] = deque()
+        """Answers to voice commands, which whoever holds this takes out to speak them."""
         self.is_muted = False
         """What the vault said last; while it is away, that stays."""
         self.dropped = 0
@@ -180,6 +183,8 @@ class VaultLink:
         if isinstance(answer, Ready) or answer.delivery != utterance.delivery:
             raise WireError("the vault answered something else")
         delivery.answer = answer
+        if answer.told is not None:
+            self.told.append(answer.told)
         delivery.pcm = b""
 
     def _receive(self, connection: wire.Connection) -> ToEar:

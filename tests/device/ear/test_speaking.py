@@ -1,0 +1,143 @@
+"""Answers to voice commands: their sentences, the program that says them, and the ear that is deaf then."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from fadeout_device.ear.adapters.speaking import ECHO_S, LONGEST_S, Speaking, argv_of
+from fadeout_device.ear.telling import sentence
+from fadeout_device.messages import Told
+from rig_waiting import wait_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ANSWER = "3 recordings"
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        (Told("held"), "I have nothing on you."),
+        (Told("held", held=1, next_end_s=1_600_000_000),
+         "I have 1 recording. It ends on Sunday, September 13, at 12:26."),
+        (Told("held", held=12, next_end_s=1_600_000_000),
+         "I have 12 recordings. The first ends on Sunday, September 13, at 12:26."),
+        (Told("erased", erased=2, receipt=17),
+         "I have forgotten 2 recordings. I have nothing on you. The receipt is number 17."),
+        (Told("erased"), "There was nothing to forget. I have nothing on you."),
+        (Told("asked", held=3),
+         ("That erases everything: 3 recordings."
+          " If you mean it, call me again and say: yes, forget everything.")),
+    ],
+)  # fmt: skip
+def test_an_answer_has_the_numbers_and_the_date(
+    told: Told, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    assert sentence(told) == said
+
+
+@pytest.mark.parametrize("what", msgspec.inspect.type_info(Told).fields[0].type.values)  # type: ignore[attr-defined]
+def test_there_is_a_sentence_for_everything(what: str) -> None:
+    assert sentence(msgspec.convert({"what": what}, Told)).endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("speak", "argv"),
+    [
+        ("espeak-ng", ("espeak-ng",)),
+        (("espeak-ng", "-v", "en-gb"), ("espeak-ng", "-v", "en-gb")),
+        ("none", ()),
+        ((), ()),
+        ("", ()),
+    ],
+)
+def test_the_setting_is_a_program_its_arguments_or_none(
+    speak: str | tuple[str, ...], argv: tuple[str, ...]
+) -> None:
+    assert argv_of(speak) == argv
+
+
+class Clock:
+    now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def program(path: Path, body: str) -> tuple[str, ...]:
+    """Return a program that runs a body of Python; `path` is its argument."""
+    return sys.executable, "-c", f"import sys, time\n{body}", str(path)
+
+
+def is_silent(speaking: Speaking, clock: Clock) -> bool:
+    return not speaking.is_heard_at(clock.now_s + ECHO_S + 1)
+
+
+def test_sentences_are_said_in_turn_and_go_by_standard_input_alone(tmp_path: Path) -> None:
+    path, clock = tmp_path / "said", Clock()
+    argv = program(path, "with open(sys.argv[1], 'a') as f: f.write(sys.stdin.read())")
+    speaking = Speaking(argv, clock)
+    speaking.say("one; $(two) `three`")
+    speaking.say("four")
+    wait_for(lambda: is_silent(speaking, clock), "silence")
+    assert path.read_text() == "one; $(two) `three`\nfour\n"
+
+
+def test_while_it_speaks_and_a_little_after_the_ear_is_deaf(tmp_path: Path) -> None:
+    clock = Clock()
+    speaking = Speaking(program(tmp_path / "go", """
+while not __import__('os').path.exists(sys.argv[1]): time.sleep(0.01)"""), clock)  # fmt: skip
+    assert not speaking.is_heard_at(clock.now_s)
+    speaking.say("hello")
+    assert speaking.is_heard_at(clock.now_s)
+    (tmp_path / "go").touch()
+    wait_for(lambda: is_silent(speaking, clock), "silence")
+    assert speaking.is_heard_at(clock.now_s + ECHO_S)
+
+
+def test_a_program_that_does_not_end_is_ended(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    speaking = Speaking(program(tmp_path, "time.sleep(600)"), clock)
+    speaking.say(ANSWER)
+    clock.now_s += LONGEST_S + 1
+    speaking.tend()
+    assert is_silent(speaking, clock)
+    assert ANSWER not in caplog.text
+
+
+@pytest.mark.parametrize("argv", [("/nonexistent/speak",), (sys.executable, "-c", "raise SystemExit(3)")])
+def test_one_that_does_not_work_is_told_once_and_never_what_it_was_to_say(
+    argv: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock()
+    speaking = Speaking(argv, clock)
+    with caplog.at_level(logging.DEBUG):
+        for _ in range(2):
+            speaking.say(ANSWER)
+            wait_for(lambda: is_silent(speaking, clock), "silence")
+    assert len(caplog.records) == 1
+    assert ANSWER not in caplog.text
+
+
+def test_with_none_nothing_is_said() -> None:
+    speaking = Speaking(())
+    speaking.say(ANSWER)
+    assert not speaking.is_heard_at(time.monotonic())
+
+
+def test_closed_it_is_silent(tmp_path: Path) -> None:
+    clock = Clock()
+    speaking = Speaking(program(tmp_path, "time.sleep(600)"), clock)
+    speaking.say("one")
+    speaking.say("two")
+    speaking.close()
+    assert is_silent(speaking, clock)
