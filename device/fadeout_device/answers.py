@@ -218,6 +218,8 @@ class StatusReport(Message, tag="status_report", frozen=True):
     """Utterances that were lost, because the vault did not take them."""
     recogniser: str
     """Why utterances are not recognised just now, in words; empty: they are, or nothing should."""
+    light: str
+    """What the light is and shows, in words."""
     ear: Literal["connected", "away"]
     reporter: Literal["connected", "away"]
     broker: str
@@ -315,7 +317,7 @@ class Happening(Message, omit_defaults=True, frozen=True):
 
     what: Literal[
         "ear_away", "listening", "not_listening", "wake", "utterance", "sealed", "not_sealed",
-        "erased", "erase_failed", "reported", "withdrawn", "broker", "private", "mode", "alarm",
+        "erased", "erase_failed", "reported", "withdrawn", "broker", "private", "mode", "alarm", "light",
     ]  # fmt: skip
     at_s: float
     recording: str = ""

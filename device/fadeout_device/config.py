@@ -60,6 +60,15 @@ class UtteranceSettings(_Table, frozen=True):
     """webrtcvad's mode: 0 takes most sounds for speech, 3 the fewest."""
 
 
+class LightSettings(_Table, frozen=True):
+    """`[light]`: on while something is recorded, or opened."""
+
+    pin: Annotated[int, Meta(ge=0, le=27)] | None = None
+    """The lamp's GPIO, by the processor's number (not the header's); None: a line in `fadeout watch`."""
+    active_low: bool = False
+    """The lamp is on when the pin is low."""
+
+
 class RecogniserSettings(_Table, frozen=True):
     """`[recogniser]`: what is said, and which action it leads to."""
 
@@ -129,6 +138,7 @@ class Config(_Table, frozen=True):
     utterance: UtteranceSettings = UtteranceSettings()
     recogniser: RecogniserSettings = RecogniserSettings()
     voice: VoiceSettings = VoiceSettings()
+    light: LightSettings = LightSettings()
     retention: Retention = Retention()
     vault: VaultSettings = VaultSettings()
     mqtt: BrokerSettings = BrokerSettings()

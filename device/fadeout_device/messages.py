@@ -39,6 +39,10 @@ Count = Annotated[int, Meta(ge=0, le=2**53)]
 Level = Annotated[int, Meta(ge=-120, le=0)]
 """Of one moment of sound, in whole decibels below full scale; nothing at all is -120."""
 
+LightKind = Literal["gpio", "terminal"]
+"""A lamp on a pin; or only a line for whoever watches."""
+LitFor = Literal["recording", "opening"]
+
 LEVEL_EVERY_S = 10.0
 """How often the ear says how loud it is; no more often, as nobody is to learn from it when somebody spoke."""
 
@@ -84,6 +88,16 @@ class Wake(Message, frozen=True):
 
     wake_word: WakeWordId
     score: Score
+
+
+class Lit(Message, omit_defaults=True, frozen=True):
+    """What the light shows; sent once it does: on every change, and as the answer to every `Opening`."""
+
+    kind: LightKind
+    shows: Annotated[tuple[LitFor, ...], Meta(max_length=2)] = ()
+    """Why it is on; empty: it is off."""
+    answers: Count = 0
+    """The number of the last `Opening`."""
 
 
 class Tick(Message, frozen=True):
@@ -133,6 +147,13 @@ class Unmute(Message, frozen=True):
     """Somebody at the device says that the microphone may open again."""
 
 
+class Opening(Message, frozen=True):
+    """Something is about to be opened: the light is to be on for so long. Needs a `Lit` before."""
+
+    n: Count
+    for_ms: Annotated[int, Meta(ge=0, le=10_000)]
+
+
 class Kept(Part, frozen=True):
     """One item that was sealed for an utterance, and its end date."""
 
@@ -176,5 +197,5 @@ class NotSealed(Message, tag="not_sealed", frozen=True):
     """As in `Sealed`: a command is obeyed also where it cannot be sealed."""
 
 
-FromEar = EarState | Wake | Tick | Utterance
-ToEar = Ready | Mute | Unmute | Sealed | NotSealed
+FromEar = EarState | Wake | Lit | Tick | Utterance
+ToEar = Ready | Mute | Unmute | Opening | Sealed | NotSealed

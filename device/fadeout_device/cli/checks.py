@@ -11,6 +11,7 @@ from fadeout_device.actions_file import load_actions
 from fadeout_device.cli import shown
 from fadeout_device.cli.places import config_file
 from fadeout_device.ear.adapters.dictionary import refuse_unknown_words
+from fadeout_device.ear.adapters.gpio import refuse_without_gpio
 from fadeout_device.policy import PolicyError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def add_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
         help="check the configuration file; exit code 78 if it cannot be used",
         description=(
             "Says file:line, the key, what was given and what is allowed. Checks the actions file, too,"
-            " if there is a recogniser."
+            " if there is a recogniser, and whether there is GPIO, if a pin is named."
         ),
     )
     verb.add_argument("file", nargs="?", help="the file; without it, the one that fadeout run would read")
@@ -47,6 +48,7 @@ def check_config(arguments: argparse.Namespace) -> int:
     actions = load_actions(loaded.recogniser)
     if loaded.recogniser.engine == "pocketsphinx":
         refuse_unknown_words(actions, loaded.recogniser)
+    refuse_without_gpio(loaded.light)
     try:
         wake_words.check_files(loaded.wake)
     except PolicyError as err:

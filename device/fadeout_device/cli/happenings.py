@@ -61,5 +61,6 @@ _LINES: dict[str, Callable[[Happening], str]] = {
     "alarm": lambda h: f"ALARM {h.reason}",
     "private": lambda h: f"{_PRIVATE[h.reason]}: nothing is stored",
     "mode": lambda h: h.reason.upper(),
+    "light": lambda h: f"light {h.reason}",
     "broker": lambda h: f"broker: {h.reason}",
 }

@@ -54,6 +54,7 @@ def status(arguments: argparse.Namespace) -> int:
     next_end = "nothing is held" if answer.next_end_s is None else shown.clock_time(answer.next_end_s)
     rows = [
         ["ear", ear],
+        ["light", answer.light],
         ["level", _level(answer)],
         ["lost", _lost(answer)],
         *([["RECOGNISER", answer.recogniser]] if answer.recogniser else []),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _STYLES = {"ear": "cyan", "vault": "magenta", "reporter": "yellow", "mqtt": "green", "fadeout": "bold"}
-_EARS = frozenset({"wake", "utterance", "listening", "not_listening", "ear_away"})
+_EARS = frozenset({"wake", "utterance", "listening", "not_listening", "ear_away", "light"})
 _REPORTERS = frozenset({"reported", "withdrawn", "broker"})
 _LOUD = frozenset({"erased", "erase_failed", "not_sealed", "private", "mode", "alarm"})
 _RETRY_S = 0.2

@@ -86,9 +86,15 @@ def _live(
     from fadeout_device.ear.adapters.speaking import Speaking, argv_of  # noqa: PLC0415
     from fadeout_device.ear.live import Live  # noqa: PLC0415
 
+    lamp = None
+    if settings.config.light.pin is not None:
+        from fadeout_device.ear.adapters.gpio import Lamp  # noqa: PLC0415
+
+        lamp = Lamp(settings.config.light, settings.state / "run")
     speaking = Speaking(argv_of(settings.config.voice.speak))
     try:
-        Live(settings.config, listening, link, stop, recognising, speaking).run(waits=settings.waits)
+        live = Live(settings.config, listening, link, stop, recognising, speaking, light=lamp)
+        live.run(waits=settings.waits)
     finally:
         speaking.close()
     return 0

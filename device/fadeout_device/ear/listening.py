@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fadeout_device.ear.adapters.vad import WebRtcVad
 from fadeout_device.ear.adapters.vault_link import token
 from fadeout_device.ear.adapters.wakeword import wake_words
-from fadeout_device.ear.capture import SAMPLE_BYTES, Capture
+from fadeout_device.ear.capture import SAMPLE_BYTES, Capture, State
 from fadeout_device.ear.outcome import judge
 from fadeout_device.ear.recognition import NOTHING
 from fadeout_device.messages import MAX_WORDS_BYTES, Utterance
@@ -40,6 +40,11 @@ class Listening:
     def words(self) -> tuple[str, ...]:
         """What is listened for."""
         return self._wake_words.words
+
+    @property
+    def is_recording(self) -> bool:
+        """An utterance is being recorded."""
+        return self._capture.state is State.RECORDING
 
     def begin(self) -> None:
         """Forget the stream before this one; the next block is the start of another."""

@@ -23,6 +23,7 @@ from fadeout_device.ear.adapters.portaudio import StuckError, patiently
 from fadeout_device.ear.adapters.speaking import Speaking
 from fadeout_device.ear.capture import RATE_HZ, UtteranceFinished, WakeHeard
 from fadeout_device.ear.inputs import MicrophoneError
+from fadeout_device.ear.light import Indicator, Light, Terminal
 from fadeout_device.ear.listening import payload_of, utterance_message
 from fadeout_device.ear.loudness import Loudness
 from fadeout_device.ear.recognising import Recognising
@@ -60,6 +61,7 @@ class Live:
         stop: what ends it.
         recognising: what recognises utterances.
         speaking: what says the answers to commands.
+        light: what shows that something is recorded, or opened.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - each is a part of the ear
@@ -70,6 +72,8 @@ class Live:
         stop: Stop,
         recognising: Recognising | None = None,
         speaking: Speaking | None = None,
+        *,
+        light: Light | None = None,
     ) -> None:
         self._settings = config.microphone
         self._listening = listening
@@ -79,6 +83,8 @@ class Live:
         self._speaking = speaking or Speaking(())
         self._is_deaf = False
         """Whether what the microphone hears is fadeout itself."""
+        self._indicator = Indicator(light or Terminal(), link.set_light, time.monotonic)
+        link.on_opening = self._indicator.opening
         self._loudness = Loudness()
         self._earlier = EarState(listening=False, source="", wake_words=listening.words)
         """What was counted before the microphone that is open now."""
@@ -108,6 +114,8 @@ class Live:
             while self._link.waiting and time.monotonic() < end_mono_s:
                 self._link.poll()
                 time.sleep(_POLL_S if self._link.waiting else 0)
+            self._look_at_light()
+            self._indicator.close()
 
     def _listen(self, *, may_refuse: bool) -> None:
         retry_s = 0.0
@@ -201,6 +209,8 @@ class Live:
 
     def _act(self, effects: list[Effect], arrived_mono_s: float) -> None:
         """Tell the vault; `arrived_mono_s` is when the last sample heard so far had arrived."""
+        if effects:
+            self._look_at_light()
         for effect in effects:
             match effect:
                 case WakeHeard(detection):
@@ -218,6 +228,12 @@ class Live:
         while self._link.told:
             self._speaking.say(sentence(self._link.told.popleft()))
         self._speaking.tend()
+        self._look_at_light()
+
+    def _look_at_light(self) -> None:
+        """On from the wake word until what was said is sealed or dropped."""
+        in_hand = self._recognising.waiting + self._link.waiting
+        self._indicator.look(is_recording=self._listening.is_recording or in_hand > 0)
 
     @property
     def _problem(self) -> str:

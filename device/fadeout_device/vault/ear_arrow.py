@@ -14,7 +14,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from fadeout_device.errors import WireError
-from fadeout_device.messages import FromEar, Tick, ToEar, Utterance
+from fadeout_device.messages import FromEar, Lit, Tick, ToEar, Utterance
 
 if TYPE_CHECKING:
     from fadeout_device.vault.service import Service
@@ -78,6 +78,8 @@ def _answer(ear: _Ear, frame: Frame, service: Service, voice: Voice | None, *, i
         # Live, the ear may replay files too, but what time it is is not its business.
         if is_replay:
             service.advance(message.time_s)
+    elif isinstance(message, Lit):
+        service.light_shows(message)
     else:
         service.hear(message)
 

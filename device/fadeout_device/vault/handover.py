@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fadeout_device.messages import EarState
+from fadeout_device.messages import EarState, Lit
 from fadeout_device.vault.afar import AfarState
 from fadeout_device.vault.caps import Caps
 from fadeout_device.vault.modes import State
@@ -70,6 +70,8 @@ class Handover(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether every slot that was to be erased is."""
     asked_s: float | None = None
     """When a voice was asked whether everything is to be erased, by `Voice`."""
+    light: Lit | None = None
+    """What the ear's light shows."""
 
 
 def become(handover: Handover, kept: Iterable[socket.socket]) -> None:

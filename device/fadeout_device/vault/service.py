@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from fadeout_broker.arrow import Incoming
     from fadeout_device.confine import Confinement
-    from fadeout_device.messages import EarState, Utterance
+    from fadeout_device.messages import EarState, Lit, Purpose, Utterance
     from fadeout_device.vault.clock import Clock
     from fadeout_device.vault.ear_line import TellEar
     from fadeout_device.vault.index import Item
@@ -92,10 +92,20 @@ class Service:
         self.has_left = threading.Condition(self.lock)
         """Told when this device is cleared from the broker."""
         self._ear_line = EarLine(self.lock)
+        store.on_opening = self._light_up
         self._last_sweep_s: float | None = None
         self._last_sweep = "none yet"
 
     # ---- the process after this one
+
+    @property
+    def light(self) -> Lit | None:
+        """What the light shows; None: there is no ear with a light."""
+        return self._ear_line.light
+
+    def go_on_with_light(self, light: Lit | None) -> None:
+        """Go on with what `light` was in the process before this one."""
+        self._ear_line.light = light
 
     def hand_over(self) -> tuple[EarState | None, float | None, str]:
         """Return what it must know: the ear, and when and how the last sweep ended."""
@@ -132,6 +142,28 @@ class Service:
                 what = "listening" if message.listening else "not_listening"
                 self.tell(what, reason=message.problem or message.source)
                 self.on_change()
+
+    def light_shows(self, lit: Lit) -> None:
+        """Take note of what the light shows."""
+        # Before the lock: who has it may be waiting for this.
+        is_other = self._ear_line.light_shows(lit)
+        if is_other:
+            with self.lock:
+                self.tell("light", reason=f"on: {' and '.join(lit.shows)}" if lit.shows else "off")
+
+    def _light_up(self, purpose: Purpose) -> None:
+        """Have the light on before something is opened; without one, whoever watches is told (P8)."""
+        is_short = purpose == "event"
+        if not (self._ear_line.light_up(is_short=is_short) or is_short):
+            self.tell("light", reason="missing, no ear with one is here: opening")
+
+    def light_in_words(self) -> str:
+        """Say what the light is and shows."""
+        light = self.light
+        if light is None:
+            return "none: no ear with a light is here"
+        kind = "a lamp" if light.kind == "gpio" else "a line in fadeout watch"
+        return f"{kind}: {f'on, {chr(32).join(light.shows)}' if light.shows else 'off'}"
 
     def wait_until_closed(self, timeout_s: float) -> None:
         """Wait until no ear listens, but no longer than this; lets the lock go meanwhile."""

@@ -37,7 +37,7 @@ from fadeout_device.vault.sealed_files import Sealed, SealedFiles
 from fadeout_device.vault.timekeeper import Timekeeper
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from fadeout_device.messages import Kind, Outcome, Purpose, Utterance, Visitor
@@ -83,6 +83,8 @@ class Store:
         Raises:
             StorageError, KeysLostError: it cannot be used.
         """
+        self.on_opening: Callable[[Purpose], None] = lambda _: None
+        """Called before anything is opened: the light goes on (P8)."""
         self._sweep_s = sweep_s
         self._clock = clock
         self.roots = roots
@@ -320,6 +322,7 @@ class Store:
                     for item in items:
                         self.outbox.hand_over(item)
 
+        self.on_opening(purpose)
         try:
             note()
         except IndexFullError:

@@ -14,8 +14,10 @@ from fadeout_device.messages import (
     EarState,
     FromEar,
     Kept,
+    Lit,
     Mute,
     NotSealed,
+    Opening,
     Ready,
     Sealed,
     Tick,
@@ -46,7 +48,7 @@ class FakeVault:
         self.is_muted = False
         self.behaviours: list[Behaviour] = []
         """What to do with the next utterances; `seal` with all others."""
-        self.messages: list[EarState | Wake | Tick | Utterance] = []
+        self.messages: list[EarState | Lit | Wake | Tick | Utterance] = []
         self.sealed: dict[str, tuple[Utterance, bytes]] = {}
         self.news = threading.Condition()
         self._stopping = threading.Event()
@@ -74,11 +76,16 @@ class FakeVault:
         assert self._connection is not None
         self._connection.send(Mute() if is_muted else Unmute())
 
-    def of(self, kind: type) -> list[EarState | Wake | Tick | Utterance]:
+    def open(self, opening: Opening) -> None:
+        """Say that something is about to be opened."""
+        assert self._connection is not None
+        self._connection.send(opening)
+
+    def of(self, kind: type) -> list[EarState | Lit | Wake | Tick | Utterance]:
         """Return the messages of a kind so far."""
         return [message for message in self.messages if isinstance(message, kind)]
 
-    def wait_for(self, kind: type, count: int = 1) -> list[EarState | Wake | Tick | Utterance]:
+    def wait_for(self, kind: type, count: int = 1) -> list[EarState | Lit | Wake | Tick | Utterance]:
         """Wait until so many messages of a kind have come."""
         with self.news:
             assert self.news.wait_for(lambda: len(self.of(kind)) >= count, WAIT_S), f"no {kind.__name__} came"

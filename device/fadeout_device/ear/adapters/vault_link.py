@@ -26,8 +26,10 @@ from fadeout_device import wire
 from fadeout_device.errors import UnavailableError, WireError
 from fadeout_device.messages import (
     EarState,
+    Lit,
     Mute,
     NotSealed,
+    Opening,
     Ready,
     Sealed,
     Tick,
@@ -81,12 +83,15 @@ class VaultLink:
         self._is_ready = False
         self._retry_mono_s = 0.0
         self._state: EarState | None = None
+        self._light: Lit | None = None
         self._tick: Tick | None = None
         self._waiting: deque[Delivery] = deque()
         self.told: deque[Told] = deque()
         """Answers to voice commands, which whoever holds this takes out to speak them."""
         self.is_muted = False
         """What the vault said last; while it is away, that stays."""
+        self.on_opening: Callable[[Opening], None] = lambda _: None
+        """Called when the vault is about to open something; it waits for `set_light`, but not for long."""
         self.dropped = 0
         """Utterances given up since the start."""
 
@@ -117,6 +122,11 @@ class VaultLink:
         """Tell the vault what the ear is doing; a vault that comes back is told again."""
         self._state = state
         self._tell(state)
+
+    def set_light(self, lit: Lit) -> None:
+        """Tell the vault what the light shows; a vault that comes back is told again."""
+        self._light = lit
+        self._tell(lit)
 
     def tell_time(self, tick: Tick) -> None:
         """Replay: tell the vault the audio's time; a vault that comes back is told again."""
@@ -160,13 +170,13 @@ class VaultLink:
         if not select.select([self._connection.sock], [], [], 0)[0]:
             return
         message = self._receive(self._connection)
-        if isinstance(message, Mute | Unmute) and self._is_ready:
-            self.is_muted = isinstance(message, Mute)
+        if isinstance(message, Mute | Unmute | Opening) and self._is_ready:
+            self._obey(message)
             return
         if not isinstance(message, Ready) or self._is_ready:
             raise WireError("the vault spoke out of turn")
         self._is_ready, self.is_muted = True, message.is_muted
-        for known in (self._tick, self._state):
+        for known in (self._tick, self._state, self._light):
             if known is not None:
                 self._connection.send(known)
 
@@ -178,14 +188,20 @@ class VaultLink:
             waited_s = self._clock() - delivery.finished_mono_s
             utterance = msgspec.structs.replace(utterance, age_s=utterance.age_s + waited_s)
         self._connection.send(utterance, delivery.pcm)
-        while isinstance(answer := self._receive(self._connection), Mute | Unmute):
-            self.is_muted = isinstance(answer, Mute)
+        while isinstance(answer := self._receive(self._connection), Mute | Unmute | Opening):
+            self._obey(answer)
         if isinstance(answer, Ready) or answer.delivery != utterance.delivery:
             raise WireError("the vault answered something else")
         delivery.answer = answer
         if answer.told is not None:
             self.told.append(answer.told)
         delivery.pcm = b""
+
+    def _obey(self, message: Mute | Unmute | Opening) -> None:
+        if isinstance(message, Opening):
+            self.on_opening(message)
+        else:
+            self.is_muted = isinstance(message, Mute)
 
     def _receive(self, connection: wire.Connection) -> ToEar:
         frame = connection.receive()
@@ -194,7 +210,7 @@ class VaultLink:
         message: ToEar = frame.message(ToEar)
         return message
 
-    def _tell(self, message: EarState | Tick | Wake) -> None:
+    def _tell(self, message: EarState | Lit | Tick | Wake) -> None:
         if self._connection is None or not self._is_ready:
             return
         try:

@@ -1,0 +1,101 @@
+"""A lamp on a pin, by gpiozero; which is imported here, and only where a pin is configured.
+
+`GPIOZERO_PIN_FACTORY`, which is gpiozero's own, chooses another library than lgpio;
+`mock` is one without any pins, for tests.
+
+Source: gpiozero's documentation, "API - Pins"; lgpio, "lguGetWorkDir" (LG_WD).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fadeout_device.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fadeout_device.config import LightSettings
+    from fadeout_device.messages import LightKind
+
+_FACTORY_VARIABLE = "GPIOZERO_PIN_FACTORY"
+_INSTALL_HINT = "install it with pip install 'fadeout[pi]', or leave [light] pin out"
+_CHIP_HINT = "it takes a board with GPIO and a user of the group gpio; or leave [light] pin out"
+
+
+class Lamp:
+    """A lamp.
+
+    Raises:
+        ConfigError: there is no such pin here, or something else has it.
+    """
+
+    kind: LightKind = "gpio"
+
+    def __init__(self, settings: LightSettings, scratch: Path) -> None:
+        """Take the pin; `scratch` is where lgpio may put its pipe."""
+
+        def take() -> Any:  # noqa: ANN401 - gpiozero has no types
+            gpiozero = _gpiozero(scratch)
+            return gpiozero.LED(settings.pin, active_high=not settings.active_low)
+
+        self._led = _taken(f"light.pin: GPIO {settings.pin}", take)
+
+    def set(self, *, is_on: bool) -> None:
+        """Switch it; a fault of the pin ends the ear: nobody is to be heard unseen."""
+        if is_on:
+            self._led.on()
+        else:
+            self._led.off()
+
+    def close(self) -> None:
+        """Switch it off, and let the pin go."""
+        self._led.off()
+        self._led.close()
+
+
+def refuse_without_gpio(settings: LightSettings) -> None:
+    """Say what is missing for a configured pin, without taking it: the running ear may have it.
+
+    Raises:
+        ConfigError: no library, or no GPIO.
+    """
+    if settings.pin is None:
+        return
+    if importlib.util.find_spec("gpiozero") is None:
+        raise ConfigError("light.pin: gpiozero is not installed", _INSTALL_HINT)
+    if _FACTORY_VARIABLE in os.environ:
+        return
+    if importlib.util.find_spec("lgpio") is None:
+        raise ConfigError("light.pin: lgpio is not installed", _INSTALL_HINT)
+    chips = list(Path("/dev").glob("gpiochip*"))
+    if not chips:
+        raise ConfigError("light.pin: this machine has no GPIO (/dev/gpiochip*)", _CHIP_HINT)
+    if not any(os.access(chip, os.R_OK | os.W_OK) for chip in chips):
+        raise ConfigError("light.pin: no permission for /dev/gpiochip*", _CHIP_HINT)
+
+
+def _gpiozero(scratch: Path) -> Any:  # noqa: ANN401 - gpiozero has no types
+    # Before the import: lgpio makes a pipe in the working folder, which may not be ours to write to.
+    os.environ.setdefault("LG_WD", str(scratch))
+    import gpiozero  # noqa: PLC0415 - only where a pin is configured
+
+    if gpiozero.Device.pin_factory is None and _FACTORY_VARIABLE not in os.environ:
+        # Else gpiozero would try one library after another, with warnings, and end with one without edges.
+        from gpiozero.pins.lgpio import LGPIOFactory  # noqa: PLC0415
+
+        gpiozero.Device.pin_factory = LGPIOFactory()
+    return gpiozero
+
+
+def _taken(what: str, take: Callable[[], Any]) -> Any:  # noqa: ANN401 - gpiozero has no types
+    try:
+        return take()
+    except ImportError as err:
+        raise ConfigError(f"{what}: {err.name} is not installed", _INSTALL_HINT) from err
+    except Exception as err:
+        # gpiozero's own errors, lgpio's, and OSError: all say that this pin cannot be had.
+        raise ConfigError(f"{what} cannot be used: {type(err).__name__}: {err}"[:300], _CHIP_HINT) from err
