@@ -21,6 +21,7 @@ from fadeout_device.messages import (
     Ready,
     Sealed,
     Tick,
+    Told,
     Unmute,
     Utterance,
     Wake,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-Behaviour = Literal["seal", "refuse", "die", "die after sealing", "babble", "mute first"]
+Behaviour = Literal["seal", "refuse", "die", "die after sealing", "babble", "mute first", "tell"]
 
 WAIT_S = 30.0
 RECORDING = "r1"
@@ -135,7 +136,8 @@ class FakeVault:
                 self.mute(is_muted=True)
             is_kept = utterance.outcome == "failed"
             kept = (Kept("audio", 1_000_000),) if is_kept else ()
-            connection.send(Sealed(utterance.delivery, RECORDING if is_kept else "", kept))
+            told = Told("held", held=3) if behaviour == "tell" else None
+            connection.send(Sealed(utterance.delivery, RECORDING if is_kept else "", kept, told))
         return True
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from device.ear.fake_vault import WAIT_S, FakeVault
 from fadeout_device.confine import STARTED_AGAIN_VARIABLE
+from fadeout_device.ear.adapters.speaking import ECHO_S
 from fadeout_device.messages import EarState, Utterance, Wake
 from rig_waiting import wait_for
 
@@ -27,10 +30,10 @@ pytestmark = pytest.mark.system
 WAV_HEADER_BYTES = 44
 
 
-def start(state: Path) -> subprocess.Popen[bytes]:
+def start(state: Path, more: str = "") -> subprocess.Popen[bytes]:
     config = state / "fadeout.toml"
     # Patient: other tests run on the same cores.
-    config.write_text("[recogniser]\ntimeout_s = 60.0\n")
+    config.write_text(f"[recogniser]\ntimeout_s = 60.0\n{more}")
     return subprocess.Popen(
         [sys.executable, "-m", "fadeout_device.ear", "--state", state, "--config", config],
         stderr=subprocess.PIPE,
@@ -232,4 +235,30 @@ def test_an_ear_that_starts_muted_opens_no_microphone(
     vault.wait_for(EarState, 2)
     vault.mute(is_muted=False)
     wait_for(lambda: sound_card.recorders() == 1, "the microphone is open")
+    assert stop(ear) == (0, b"")
+
+
+def test_an_answer_is_spoken_and_not_listened_to(
+    sound_card: SoundCard, state: Path, vault: FakeVault, spoken: Spoken
+) -> None:
+    command = spoken.folder / "command_rms.wav"
+    # Whatever it is to say, this program says the wake word and a command, right into the microphone.
+    body = f"""
+import pathlib, subprocess, sys
+pathlib.Path({str(state / "said")!r}).write_text(sys.stdin.read())
+subprocess.run(["paplay", "--device=fakemic", {str(command)!r}])
+pathlib.Path({str(state / "done")!r}).touch()"""
+    vault.behaviours = ["tell"]
+    ear = start(state, f"[voice]\nspeak = {json.dumps([sys.executable, '-c', body])}\n")
+    vault.wait_for(EarState)
+    with sound_card.play(command):
+        vault.wait_for(Utterance)
+    wait_for((state / "done").exists, "the answer was spoken")
+    assert (state / "said").read_text() == "I have 3 recordings.\n"
+    # It is in the room for a little longer.
+    again_mono_s = time.monotonic() + 4 * ECHO_S
+    wait_for(lambda: time.monotonic() > again_mono_s, "the echo is over")
+    with sound_card.play(command):
+        vault.wait_for(Utterance, 2)
+    assert len(vault.of(Wake)) == 2, "it has heard itself"
     assert stop(ear) == (0, b"")
