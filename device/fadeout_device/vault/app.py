@@ -239,7 +239,7 @@ class _Vault:
                 lock_descriptor, tuple(listening), tuple(visiting), ear, self._reporter.hand_over(),
                 self._afar.hand_over(), self.service.broker, last_sweep_s, last_sweep,
                 self.service.privacy.state, self.store.enforced.caps, self.clock.now(),
-                self.store.keyring.is_settled, self._voice.asked_s, self.service.light,
+                self.store.keyring.is_settled, self._voice.state, self.service.light,
             )  # fmt: skip
             self._watchdog.stop()
             self.store.close()
@@ -251,7 +251,7 @@ class _Vault:
         self.service.go_on_with_light(before.light)
         self._reporter.take_over(before.reporter)
         self._afar.take_over(before.afar)
-        self._voice.asked_s = before.asked_s
+        self._voice.state = before.voice
         self.service.broker = before.broker
         self.service.privacy.take_over(before.modes)
         self.store.enforced.take_over(before.caps)

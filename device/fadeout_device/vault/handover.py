@@ -23,6 +23,7 @@ from fadeout_device.vault.afar import AfarState
 from fadeout_device.vault.caps import Caps
 from fadeout_device.vault.modes import State
 from fadeout_device.vault.reporter_arrow import ReporterState
+from fadeout_device.vault.voice import VoiceState
 
 if TYPE_CHECKING:
     import socket
@@ -68,8 +69,7 @@ class Handover(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A replay's time: the audio's."""
     is_settled: bool
     """Whether every slot that was to be erased is."""
-    asked_s: float | None = None
-    """When a voice was asked whether everything is to be erased, by `Voice`."""
+    voice: VoiceState
     light: Lit | None = None
     """What the ear's light shows."""
 

@@ -6,7 +6,8 @@ how much there is. The utterance is sealed first, as any other. What a sentence 
 open erases more, not less: a command to erase erases its own recording, too, and times
 are those of the index, which knows them only to a sweep.
 
-An utterance that the ear sends twice is obeyed twice. That erases more, never less.
+An utterance that the ear sends twice, as the answer did not come in time, is obeyed once:
+the process after the erasure knows the last answer.
 """
 
 from __future__ import annotations
@@ -51,6 +52,17 @@ JUST_S = 60.0
 _TEN_MINUTES_S = 600.0
 
 
+class VoiceState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the next process must know."""
+
+    asked_s: float | None = None
+    """When "forget everything" was asked back, as `running_s`; None: it was not, or is settled."""
+    delivery: str = ""
+    """Of the last utterance that commanded something."""
+    told: Told | None = None
+    """The answer to it."""
+
+
 class Voice:
     """Obeys the commands of a voice. One thread at a time: the ear's.
 
@@ -62,8 +74,7 @@ class Voice:
     def __init__(self, service: Service, running_s: Callable[[], float]) -> None:
         self._service = service
         self._running_s = running_s
-        self.asked_s: float | None = None
-        """When "forget everything" was asked back; None: it was not, or is settled."""
+        self.state = VoiceState()
 
     def hear(self, utterance: Utterance, audio: bytes, words: bytes = b"") -> Sealed | NotSealed:
         """Seal an utterance as `Service.seal`, then do what it commands, if it does."""
@@ -72,9 +83,12 @@ class Voice:
             deed = COMMANDS.get(utterance.action) if utterance.outcome == "served" else None
             if not channels.is_allowed(deed, "voice"):
                 return answer
-            log.info("a voice asks: deed=%s", deed)
-            own = getattr(answer, "recording", "")
-            return msgspec.structs.replace(answer, told=self._obey(utterance.action, own))
+            if self.state.delivery != utterance.delivery:
+                # No line of it in the log: in guest mode there is none that somebody spoke.
+                own = getattr(answer, "recording", "")
+                told = self._obey(utterance.action, own)
+                self.state = VoiceState(self.state.asked_s, utterance.delivery, told)
+            return msgspec.structs.replace(answer, told=self.state.told)
 
     def _obey(self, action: str, own: str) -> Told:
         """Do it. Under the service's lock."""
@@ -87,7 +101,7 @@ class Voice:
             case "data.forget_everything_yes" if self._is_confirmed():
                 return self._erase_everything()
             case "data.forget_everything" | "data.forget_everything_yes":
-                self.asked_s = self._running_s()
+                self.state = VoiceState(self._running_s())
                 return self._told(Told("asked"))
             case "data.forget_ten_minutes":
                 chosen = self._since(_TEN_MINUTES_S)
@@ -99,7 +113,7 @@ class Voice:
         return self._erase([item for item in live() if item.recording in chosen | {own}])
 
     def _is_confirmed(self) -> bool:
-        asked_s, self.asked_s = self.asked_s, None
+        asked_s, self.state = self.state.asked_s, VoiceState()
         return asked_s is not None and self._running_s() - asked_s <= CONFIRM_S
 
     def _since(self, seconds: float) -> set[str]:

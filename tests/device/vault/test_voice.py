@@ -136,7 +136,7 @@ def test_a_yes_without_a_question_or_too_late_erases_nothing_and_asks(room: Room
 def test_a_question_is_still_known_to_the_process_after_this_one(room: Room) -> None:
     room.command("forget_everything")
     after = Voice(room.service, lambda: room.rig.clock.now_s)
-    after.asked_s = room.voice.asked_s
+    after.state = room.voice.state
     room.voice = after
     assert room.command("forget_everything_yes").what == "erased"
 
@@ -239,3 +239,18 @@ def test_without_a_time_today_is_everything(room: Room, monkeypatch: pytest.Monk
     room.recorded(*AGO)
     monkeypatch.setattr(room.rig.clock, "is_known", lambda: False)
     assert room.command("forget_today").held == 0
+
+
+@pytest.mark.parametrize("action", COMMANDS)
+def test_an_utterance_that_comes_again_is_answered_the_same_and_obeyed_once(room: Room, action: str) -> None:
+    room.recorded(*AGO)
+    room.command("forget_everything")
+    said = utterance(outcome="served", action=action)
+    first = room.voice.hear(said, AUDIO)
+    held = room.held()
+    after = Voice(room.service, lambda: room.rig.clock.now_s)
+    after.state = room.voice.state
+    again = after.hear(said, AUDIO)
+    assert first.told is not None
+    assert again.told == first.told
+    assert room.held() == held
