@@ -69,6 +69,15 @@ class LightSettings(_Table, frozen=True):
     """The lamp is on when the pin is low."""
 
 
+class ButtonSettings(_Table, frozen=True):
+    """`[button]`: mutes, and ends a mute."""
+
+    pin: Annotated[int, Meta(ge=0, le=27)] | None = None
+    """The button's GPIO, by the processor's number (not the header's); None: there is none."""
+    active_low: bool = True
+    """Pressed, it connects the pin to ground; the pin is pulled up. False: to 3.3 V, and pulled down."""
+
+
 class RecogniserSettings(_Table, frozen=True):
     """`[recogniser]`: what is said, and which action it leads to."""
 
@@ -139,6 +148,7 @@ class Config(_Table, frozen=True):
     recogniser: RecogniserSettings = RecogniserSettings()
     voice: VoiceSettings = VoiceSettings()
     light: LightSettings = LightSettings()
+    button: ButtonSettings = ButtonSettings()
     retention: Retention = Retention()
     vault: VaultSettings = VaultSettings()
     mqtt: BrokerSettings = BrokerSettings()
@@ -257,6 +267,12 @@ def _check(config: Config) -> None:
     if config.recogniser.engine == "wyoming" and config.recogniser.socket is None:
         hint = "name the Unix socket on which the server listens, like /run/asr/asr.sock"
         raise PolicyError("is missing", key=("recogniser", "socket"), hint=hint)
+    if config.button.pin is not None and config.button.pin == config.light.pin:
+        raise PolicyError(
+            f"{config.button.pin} is the light's pin",
+            key=("button", "pin"),
+            hint="give each a pin of its own",
+        )
     mqtt = config.mqtt
     if (mqtt.cert_file is None) != (mqtt.key_file is None):
         missing = "cert_file" if mqtt.cert_file is None else "key_file"

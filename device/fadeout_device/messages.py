@@ -100,6 +100,13 @@ class Lit(Message, omit_defaults=True, frozen=True):
     """The number of the last `Opening`."""
 
 
+class Pressed(Message, frozen=True):
+    """Somebody pressed the button. The ear has closed the microphone before, if that mutes."""
+
+    mute: bool
+    """Mute; or end a mute."""
+
+
 class Tick(Message, frozen=True):
     """Replay only: the audio's time has reached this point."""
 
@@ -139,8 +146,11 @@ class Ready(Message, omit_defaults=True, frozen=True):
     is_muted: bool = False
 
 
-class Mute(Message, frozen=True):
+class Mute(Message, omit_defaults=True, frozen=True):
     """Close the microphone, and drop what is being recorded. Comes at any time after `Ready`."""
+
+    by: MutedBy = ""
+    """Over which channel it is muted; from `button` the ear knows that its press has come."""
 
 
 class Unmute(Message, frozen=True):
@@ -197,5 +207,5 @@ class NotSealed(Message, tag="not_sealed", frozen=True):
     """As in `Sealed`: a command is obeyed also where it cannot be sealed."""
 
 
-FromEar = EarState | Wake | Lit | Tick | Utterance
+FromEar = EarState | Wake | Lit | Pressed | Tick | Utterance
 ToEar = Ready | Mute | Unmute | Opening | Sealed | NotSealed

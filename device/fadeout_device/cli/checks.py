@@ -48,7 +48,8 @@ def check_config(arguments: argparse.Namespace) -> int:
     actions = load_actions(loaded.recogniser)
     if loaded.recogniser.engine == "pocketsphinx":
         refuse_unknown_words(actions, loaded.recogniser)
-    refuse_without_gpio(loaded.light)
+    refuse_without_gpio("light.pin", loaded.light.pin)
+    refuse_without_gpio("button.pin", loaded.button.pin)
     try:
         wake_words.check_files(loaded.wake)
     except PolicyError as err:

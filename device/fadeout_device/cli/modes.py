@@ -104,7 +104,8 @@ def lines(modes: answers.Modes) -> list[list[str]]:
     """Return what is on as rows of a table."""
     rows = []
     if modes.muted_by:
-        rows.append(["MUTED", f"{_MUTED_BY[modes.muted_by]}; fadeout unmute ends it"])
+        end = "the button" if modes.muted_by == "button" else "fadeout unmute"
+        rows.append(["MUTED", f"{_MUTED_BY[modes.muted_by]}; {end} ends it"])
     if modes.is_guest:
         until = "until it is switched off"
         if modes.guest_until_s is not None:

@@ -91,6 +91,10 @@ def _live(
         from fadeout_device.ear.adapters.gpio import Lamp  # noqa: PLC0415
 
         lamp = Lamp(settings.config.light, settings.state / "run")
+    if settings.config.button.pin is not None:
+        from fadeout_device.ear.adapters.gpio import PushButton  # noqa: PLC0415
+
+        link.take_press = PushButton(settings.config.button, settings.state / "run").take
     speaking = Speaking(argv_of(settings.config.voice.speak))
     try:
         live = Live(settings.config, listening, link, stop, recognising, speaking, light=lamp)

@@ -209,11 +209,10 @@ class Live:
 
     def _act(self, effects: list[Effect], arrived_mono_s: float) -> None:
         """Tell the vault; `arrived_mono_s` is when the last sample heard so far had arrived."""
-        if effects:
-            self._look_at_light()
         for effect in effects:
             match effect:
                 case WakeHeard(detection):
+                    self._look_at_light()
                     self._link.tell_wake(Wake(detection.word, detection.score))
                 case UtteranceFinished():
                     since_start_s = (self._listening.position - effect.start_sample) / RATE_HZ

@@ -160,6 +160,7 @@ class _Vault:
                 self.store.index, self.store.policy, self.clock, around, has_microphone=False
             )
         self._reporter = ReporterArrow(self.service, config.mqtt)
+        self.service.has_button = config.button.pin is not None
         self.service.on_change = self._reporter.pump
         asked = afar.Settings(self._reporter.node, config.mqtt.commands)
         self._afar = afar.Afar(self.service, asked, self._reporter.answer)

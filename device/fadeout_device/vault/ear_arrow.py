@@ -13,8 +13,10 @@ import struct
 import threading
 from typing import TYPE_CHECKING
 
-from fadeout_device.errors import WireError
-from fadeout_device.messages import FromEar, Lit, Tick, ToEar, Utterance
+from fadeout_device import channels
+from fadeout_device.errors import StorageError, WireError
+from fadeout_device.messages import FromEar, Lit, Pressed, Tick, ToEar, Utterance
+from fadeout_device.vault import ratchet
 
 if TYPE_CHECKING:
     from fadeout_device.vault.service import Service
@@ -78,10 +80,25 @@ def _answer(ear: _Ear, frame: Frame, service: Service, voice: Voice | None, *, i
         # Live, the ear may replay files too, but what time it is is not its business.
         if is_replay:
             service.advance(message.time_s)
+    elif isinstance(message, Pressed):
+        _press(message, service)
     elif isinstance(message, Lit):
         service.light_shows(message)
     else:
         service.hear(message)
+
+
+def _press(pressed: Pressed, service: Service) -> None:
+    if not service.has_button or not channels.is_allowed("mute" if pressed.mute else "unmute", "button"):
+        raise WireError("a button was pressed that there is not")
+    try:
+        if pressed.mute:
+            ratchet.mute(service, "button")
+        else:
+            ratchet.unmute(service, "button")
+    except StorageError as err:
+        # It holds; the next start of the vault is what cannot be provided for. Nobody waits for an answer.
+        log.error("the button: %s", err)  # noqa: TRY400 - expected, and said
 
 
 def _parts(message: Utterance, payload: bytes) -> tuple[bytes, bytes]:

@@ -18,6 +18,8 @@ from fadeout_device.messages import EarState, Lit, Mute, Opening, Ready, Unmute
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fadeout_device.messages import MutedBy
+
     TellEar = Callable[[Ready | Mute | Unmute | Opening], None]
 
 LIGHT_S = 2.0
@@ -107,11 +109,11 @@ class EarLine:
     def _is_answered(self) -> bool:
         return self.light is None or self.light.answers >= self._asked
 
-    def tell_mute(self, *, is_muted: bool) -> None:
+    def tell_mute(self, by: MutedBy) -> None:
         """Tell the ear; one that is gone asks when it comes back."""
         if self._tell is not None:
             with contextlib.suppress(WireError):
-                self._tell(Mute() if is_muted else Unmute())
+                self._tell(Mute(by) if by else Unmute())
 
     def wait_until_closed(self, timeout_s: float) -> None:
         """Wait until nobody listens, but no longer than this; lets the lock go meanwhile."""

@@ -93,8 +93,8 @@ def guest_off(state: State, moment: Moment) -> State:
 
 
 def mute(state: State, by: MutedBy) -> State:
-    """Mute the microphone; who was first stays named."""
-    return state if state.muted_by else msgspec.structs.replace(state, muted_by=by)
+    """Mute the microphone; who was first stays named, unless it is the button, which comes before all."""
+    return state if state.muted_by and by != "button" else msgspec.structs.replace(state, muted_by=by)
 
 
 def unmute(state: State, moment: Moment) -> State:

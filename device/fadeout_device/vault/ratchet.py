@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fadeout_device.errors import UsageError
 from fadeout_device.vault.errors import EraseError
 
 if TYPE_CHECKING:
@@ -31,13 +32,18 @@ def mute(service: Service, by: MutedBy) -> None:
             service.mute_changed()
 
 
-def unmute(service: Service) -> None:
+def unmute(service: Service, by: MutedBy = "control") -> None:
     """Let the ear open the microphone again.
 
     Raises:
+        UsageError: it was muted with the button, and there is one.
         StorageError: it may, and is muted again after a restart of the vault.
     """
     with service.lock:
+        if service.has_button and service.privacy.state.muted_by == "button" != by:
+            raise UsageError(
+                "it was muted with the button, and only the button ends that", "press the button"
+            )
         try:
             service.privacy.unmute()
         finally:

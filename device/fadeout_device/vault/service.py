@@ -83,6 +83,8 @@ class Service:
         """Whether commands and acknowledgements reach us; None: nobody has said."""
         self.dropped_payloads = 0
         """What the reporter would not let out: a fault, or a limit of the broker's."""
+        self.has_button = False
+        """Whether the ear has a button: what it mutes, only it can end."""
         self.is_ready = threading.Event()
         """Set once nothing overdue is left: before that the microphone stays closed (P11)."""
         self.confinement = confinement
@@ -172,7 +174,7 @@ class Service:
 
     def mute_changed(self) -> None:
         """Tell everybody that it is muted now, or no more."""
-        self._ear_line.tell_mute(is_muted=self.privacy.is_muted)
+        self._ear_line.tell_mute(self.privacy.state.muted_by)
         self.tell_modes()
         self.on_change()
 

@@ -18,6 +18,7 @@ from fadeout_device.messages import (
     Mute,
     NotSealed,
     Opening,
+    Pressed,
     Ready,
     Sealed,
     Tick,
@@ -30,6 +31,8 @@ from fadeout_device.messages import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from fadeout_device.messages import MutedBy
 
 Behaviour = Literal["seal", "refuse", "die", "die after sealing", "babble", "mute first", "tell"]
 
@@ -49,7 +52,7 @@ class FakeVault:
         self.is_muted = False
         self.behaviours: list[Behaviour] = []
         """What to do with the next utterances; `seal` with all others."""
-        self.messages: list[EarState | Lit | Wake | Tick | Utterance] = []
+        self.messages: list[EarState | Lit | Pressed | Wake | Tick | Utterance] = []
         self.sealed: dict[str, tuple[Utterance, bytes]] = {}
         self.news = threading.Condition()
         self._stopping = threading.Event()
@@ -71,22 +74,24 @@ class FakeVault:
             self._thread.join(0.05)
         self._thread = None
 
-    def mute(self, *, is_muted: bool) -> None:
+    def mute(self, *, is_muted: bool, by: MutedBy = "") -> None:
         """Mute the ear, or end that."""
         self.is_muted = is_muted
         assert self._connection is not None
-        self._connection.send(Mute() if is_muted else Unmute())
+        self._connection.send(Mute(by) if is_muted else Unmute())
 
     def open(self, opening: Opening) -> None:
         """Say that something is about to be opened."""
         assert self._connection is not None
         self._connection.send(opening)
 
-    def of(self, kind: type) -> list[EarState | Lit | Wake | Tick | Utterance]:
+    def of(self, kind: type) -> list[EarState | Lit | Pressed | Wake | Tick | Utterance]:
         """Return the messages of a kind so far."""
         return [message for message in self.messages if isinstance(message, kind)]
 
-    def wait_for(self, kind: type, count: int = 1) -> list[EarState | Lit | Wake | Tick | Utterance]:
+    def wait_for(
+        self, kind: type, count: int = 1
+    ) -> list[EarState | Lit | Pressed | Wake | Tick | Utterance]:
         """Wait until so many messages of a kind have come."""
         with self.news:
             assert self.news.wait_for(lambda: len(self.of(kind)) >= count, WAIT_S), f"no {kind.__name__} came"

@@ -129,10 +129,10 @@ def test_without_gpio_the_start_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_
 
 def test_without_a_pin_nothing_is_asked_of_gpio(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GPIOZERO_PIN_FACTORY", raising=False)
-    refuse_without_gpio(LightSettings())
+    refuse_without_gpio("light.pin", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(ConfigError, match="gpiozero is not installed") as caught:
-        refuse_without_gpio(LightSettings(PIN))
+        refuse_without_gpio("light.pin", PIN)
     assert "fadeout[pi]" in (caught.value.hint or "")
 
 

@@ -15,7 +15,7 @@ import pytest
 from device.ear.fake_vault import WAIT_S, FakeVault
 from fadeout_device.confine import STARTED_AGAIN_VARIABLE
 from fadeout_device.ear.adapters.speaking import ECHO_S
-from fadeout_device.messages import EarState, Utterance, Wake
+from fadeout_device.messages import EarState, Lit, Utterance, Wake
 from rig_waiting import wait_for
 
 if TYPE_CHECKING:
@@ -80,6 +80,33 @@ def test_an_utterance_reaches_the_vault(
     ((_, pcm),) = vault.sealed.values()
     played = (spoken.folder / "command_rms.wav").read_bytes()[WAV_HEADER_BYTES:]
     assert pcm[16_000:-16_000] in played, "what was sealed is not what was said"
+
+
+def test_the_light_is_on_from_the_wake_word_until_what_was_said_is_sealed(
+    sound_card: SoundCard, state: Path, vault: FakeVault, spoken: Spoken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPIOZERO_PIN_FACTORY", "mock")
+    ear = start(state, "[light]\npin = 25\n[button]\npin = 17\n")
+    vault.wait_for(EarState)
+    with sound_card.play(spoken.folder / "command_rms.wav"):
+        vault.wait_for(Utterance)
+    vault.wait_for(Lit, 3)
+    assert stop(ear) == (0, b"")
+    assert vault.of(Lit) == [Lit("gpio"), Lit("gpio", ("recording",)), Lit("gpio")]
+    order = [type(message) for message in vault.messages if isinstance(message, Lit | Wake | Utterance)]
+    assert order == [Lit, Lit, Wake, Utterance, Lit]
+
+
+@pytest.mark.usefixtures("vault", "no_sound_card")
+def test_without_the_lamp_that_is_configured_it_does_not_start(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPIOZERO_PIN_FACTORY", "no_such_library")
+    ear = start(state, "[light]\npin = 25\n")
+    _, err = ear.communicate(timeout=WAIT_S)
+    assert ear.returncode == os.EX_CONFIG
+    assert err.startswith(b"error: light.pin: GPIO 25 cannot be used")
+    assert err.count(b"\n") == 2
 
 
 def test_sigterm_while_recording_seals_what_was_said(

@@ -126,7 +126,7 @@ def test_muted_the_ear_is_told_and_nothing_that_it_still_sends_is_stored(
     assert service.seal(said, AUDIO) == messages.Sealed(said.delivery, "", ())
     assert rig.store.index.items() == []
     assert Desk(service).unmute().muted_by == ""
-    assert ear.heard == [messages.Ready(), messages.Mute(), messages.Unmute()]
+    assert ear.heard == [messages.Ready(), messages.Mute("control"), messages.Unmute()]
     service.seal(utterance(age_s=1.0, duration_s=1.0), AUDIO)
     assert service.held() == 0, "it began while it was muted"
     around.running_s += 10
@@ -156,7 +156,7 @@ def test_a_mute_that_cannot_be_stored_still_holds_also_in_the_next_process(
     monkeypatch.setattr(rig.store.index, "set_meta", broken)
     with pytest.raises(StorageError, match="not beyond a restart"):
         Desk(service).mute()
-    assert ear.heard[-1] == messages.Mute()
+    assert ear.heard[-1] == messages.Mute("control")
     known = service.privacy.state
     monkeypatch.undo()
     rig.restart()

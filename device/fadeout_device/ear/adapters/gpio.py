@@ -1,4 +1,4 @@
-"""A lamp on a pin, by gpiozero; which is imported here, and only where a pin is configured.
+"""A lamp and a button on pins, by gpiozero; which is imported here, and only where a pin is configured.
 
 `GPIOZERO_PIN_FACTORY`, which is gpiozero's own, chooses another library than lgpio;
 `mock` is one without any pins, for tests.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import queue
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +19,13 @@ from fadeout_device.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fadeout_device.config import LightSettings
+    from fadeout_device.config import ButtonSettings, LightSettings
     from fadeout_device.messages import LightKind
 
+_BOUNCE_S = 0.05
 _FACTORY_VARIABLE = "GPIOZERO_PIN_FACTORY"
-_INSTALL_HINT = "install it with pip install 'fadeout[pi]', or leave [light] pin out"
-_CHIP_HINT = "it takes a board with GPIO and a user of the group gpio; or leave [light] pin out"
+_INSTALL_HINT = "install it with pip install 'fadeout[pi]', or leave the pin out"
+_CHIP_HINT = "it takes a board with GPIO and a user of the group gpio; or leave the pin out"
 
 
 class Lamp:
@@ -57,25 +59,57 @@ class Lamp:
         self._led.close()
 
 
-def refuse_without_gpio(settings: LightSettings) -> None:
+class PushButton:
+    """A button that is pressed and let go.
+
+    Raises:
+        ConfigError: there is no such pin here, or something else has it.
+    """
+
+    def __init__(self, settings: ButtonSettings, scratch: Path) -> None:
+        """Take the pin; `scratch` is where lgpio may put its pipe."""
+
+        def take() -> Any:  # noqa: ANN401 - gpiozero has no types
+            gpiozero = _gpiozero(scratch)
+            return gpiozero.Button(settings.pin, pull_up=settings.active_low, bounce_time=_BOUNCE_S)
+
+        self._presses: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._button = _taken(f"button.pin: GPIO {settings.pin}", take)
+        # Called in gpiozero's thread.
+        self._button.when_pressed = lambda: self._presses.put(None)
+
+    def take(self) -> bool:
+        """Take one press, if there was one that nobody has taken."""
+        try:
+            self._presses.get_nowait()
+        except queue.Empty:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Let the pin go."""
+        self._button.close()
+
+
+def refuse_without_gpio(key: str, pin: int | None) -> None:
     """Say what is missing for a configured pin, without taking it: the running ear may have it.
 
     Raises:
         ConfigError: no library, or no GPIO.
     """
-    if settings.pin is None:
+    if pin is None:
         return
     if importlib.util.find_spec("gpiozero") is None:
-        raise ConfigError("light.pin: gpiozero is not installed", _INSTALL_HINT)
+        raise ConfigError(f"{key}: gpiozero is not installed", _INSTALL_HINT)
     if _FACTORY_VARIABLE in os.environ:
         return
     if importlib.util.find_spec("lgpio") is None:
-        raise ConfigError("light.pin: lgpio is not installed", _INSTALL_HINT)
+        raise ConfigError(f"{key}: lgpio is not installed", _INSTALL_HINT)
     chips = list(Path("/dev").glob("gpiochip*"))
     if not chips:
-        raise ConfigError("light.pin: this machine has no GPIO (/dev/gpiochip*)", _CHIP_HINT)
+        raise ConfigError(f"{key}: this machine has no GPIO (/dev/gpiochip*)", _CHIP_HINT)
     if not any(os.access(chip, os.R_OK | os.W_OK) for chip in chips):
-        raise ConfigError("light.pin: no permission for /dev/gpiochip*", _CHIP_HINT)
+        raise ConfigError(f"{key}: no permission for /dev/gpiochip*", _CHIP_HINT)
 
 
 def _gpiozero(scratch: Path) -> Any:  # noqa: ANN401 - gpiozero has no types
@@ -94,7 +128,7 @@ def _gpiozero(scratch: Path) -> Any:  # noqa: ANN401 - gpiozero has no types
 def _taken(what: str, take: Callable[[], Any]) -> Any:  # noqa: ANN401 - gpiozero has no types
     try:
         return take()
-    except ImportError as err:
+    except ModuleNotFoundError as err:
         raise ConfigError(f"{what}: {err.name} is not installed", _INSTALL_HINT) from err
     except Exception as err:
         # gpiozero's own errors, lgpio's, and OSError: all say that this pin cannot be had.

@@ -30,6 +30,7 @@ from fadeout_device.messages import (
     Mute,
     NotSealed,
     Opening,
+    Pressed,
     Ready,
     Sealed,
     Tick,
@@ -88,8 +89,10 @@ class VaultLink:
         self._waiting: deque[Delivery] = deque()
         self.told: deque[Told] = deque()
         """Answers to voice commands, which whoever holds this takes out to speak them."""
-        self.is_muted = False
-        """What the vault said last; while it is away, that stays."""
+        self._is_told_muted = False
+        self._is_pressed = False
+        self.take_press: Callable[[], bool] = lambda: False
+        """Says whether the button was pressed, once for each time."""
         self.on_opening: Callable[[Opening], None] = lambda _: None
         """Called when the vault is about to open something; it waits for `set_light`, but not for long."""
         self.dropped = 0
@@ -101,12 +104,19 @@ class VaultLink:
         return self._is_ready
 
     @property
+    def is_muted(self) -> bool:
+        """By what the vault said last, which stays while it is away; or by a press it does not know of."""
+        return self._is_pressed or self._is_told_muted
+
+    @property
     def waiting(self) -> int:
         """Utterances that the vault has not answered yet."""
         return len(self._waiting)
 
     def poll(self) -> None:
-        """Do what can be done now: connect, take `Ready`, send what waits. Call often."""
+        """Do what can be done now: obey the button, connect, take `Ready`, send what waits. Call often."""
+        while self.take_press():
+            self._press()
         self._give_up_old()
         try:
             self._connect_or_notice()
@@ -175,8 +185,10 @@ class VaultLink:
             return
         if not isinstance(message, Ready) or self._is_ready:
             raise WireError("the vault spoke out of turn")
-        self._is_ready, self.is_muted = True, message.is_muted
-        for known in (self._tick, self._state, self._light):
+        self._is_ready, self._is_told_muted = True, message.is_muted
+        # A mute by the button first: nothing that is sent after it is stored.
+        pressed = Pressed(mute=True) if self._is_pressed else None
+        for known in (pressed, self._tick, self._state, self._light):
             if known is not None:
                 self._connection.send(known)
 
@@ -201,7 +213,20 @@ class VaultLink:
         if isinstance(message, Opening):
             self.on_opening(message)
         else:
-            self.is_muted = isinstance(message, Mute)
+            self._is_told_muted = isinstance(message, Mute)
+            if isinstance(message, Mute) and message.by == "button":
+                self._is_pressed = False
+
+    def _press(self) -> None:
+        """Mute, before the vault is asked; or ask it to end a mute.
+
+        That the microphone may open again only the vault can say, unless it was never told that it may not.
+        """
+        mutes = not self.is_muted
+        self._is_pressed = mutes
+        if not mutes and not self._is_ready and self._is_told_muted:
+            log.warning("the vault is away: what muted the microphone cannot be ended")
+        self._tell(Pressed(mute=mutes))
 
     def _receive(self, connection: wire.Connection) -> ToEar:
         frame = connection.receive()
@@ -210,7 +235,7 @@ class VaultLink:
         message: ToEar = frame.message(ToEar)
         return message
 
-    def _tell(self, message: EarState | Lit | Tick | Wake) -> None:
+    def _tell(self, message: EarState | Lit | Pressed | Tick | Wake) -> None:
         if self._connection is None or not self._is_ready:
             return
         try:
