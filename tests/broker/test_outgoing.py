@@ -176,6 +176,26 @@ def test_batched_nothing_leaves_before_its_train_and_the_vault_must_wait_all_the
     assert house.said == [arrow.Published(seq) for seq in range(SLOTS)]
 
 
+def test_batched_what_is_recalled_before_its_train_never_leaves_and_the_vault_is_told() -> None:
+    house = House(arrow.BrokerSettings(mode="batched"))
+    asked = len(house.published)
+    house.outgoing.publish(arrow.Publish(1, ACTION, ACTION.ttl), 0.5)
+    house.outgoing.recall((1, 2))
+    assert house.said == [arrow.Published(1)]
+    house.outgoing.tick(1.0)
+    train = house.published[asked:]
+    assert [contract.decode(message.payload) for message in train] == [contract.Cover(v=1)] * SLOTS
+
+
+def test_what_has_left_is_not_recalled() -> None:
+    house = House()
+    house.outgoing.publish(arrow.Publish(1, ACTION, ACTION.ttl), 0.5)
+    house.outgoing.recall((1,))
+    assert house.said == []
+    house.acknowledge()
+    assert house.said == [arrow.Published(1)]
+
+
 def test_batched_a_birth_is_answered_in_the_same_sizes() -> None:
     house = House(arrow.BrokerSettings(mode="batched"))
     house.outgoing.publish(arrow.Publish(1, STATE), 0.5)
