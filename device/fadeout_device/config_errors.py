@@ -140,9 +140,16 @@ def _shown(value: Any) -> str:  # noqa: ANN401 - TOML values
     return msgspec.json.encode(value, enc_hook=str).decode()[:80]
 
 
+def _of_letters(pattern: str) -> str:
+    """Say which characters a pattern of a name takes."""
+    capitals = "letters" if "A-Z" in pattern else "small letters"
+    taken = re.sub(r"\w-\w", "", "".join(re.findall(r"\[(.*?)\]", pattern)))
+    return "of " + ", ".join([capitals, "digits", *(mark for mark in "_.-" if mark in taken)])
+
+
 def _allowed(what: str) -> str:
     what = what.removeprefix("Expected ").replace("`", "")
-    what = re.sub(r"matching regex '.*'", "of small letters, digits, _ or -", what)
+    what = re.sub(r"matching regex '(.*)'", lambda found: _of_letters(found[1]), what)
     for theirs, ours in (
         ("str", "text"),
         ("object", "a table"),

@@ -83,6 +83,20 @@ def test_what_cannot_be_is_told_with_its_line(text: str, told: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "allowed"),
+    [
+        pytest.param('[mqtt]\nactions = ["Light On"]', "small letters, digits, _, .", id="an action"),
+        pytest.param('[mqtt]\nnode = "My Host"', "small letters, digits, -", id="a node"),
+        pytest.param('[mqtt]\ndiscovery_prefix = "a/b"', "text of letters, digits, _, -", id="a prefix"),
+    ],
+)
+def test_a_name_that_cannot_be_is_told_which_characters_it_may_have(text: str, allowed: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(text, "x")
+    assert (caught.value.hint or "").endswith(allowed)
+
+
+@pytest.mark.parametrize(
     "keep",
     [
         *["forever", "0", "0d", "-1d", "1", "d", "1.5d", "1y", "1D", " 1d", "1d ", "7d and update", "31d"],
