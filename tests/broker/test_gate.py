@@ -161,6 +161,15 @@ def _action(**changed: object) -> bytes:
         ),
         pytest.param(Leaving(PREFIX + "cmd/ping", PING), "expiry_s", id="a question that stays"),
         pytest.param(
+            Leaving(PREFIX + "cmd/ping", PING, is_retained=True, expiry_s=60), "retain", id="a question kept"
+        ),
+        pytest.param(
+            Leaving(PREFIX + "cmd/ping", PING, expiry_s=60, correlation=b"canary"),
+            "correlation",
+            id="a question with something beside it",
+        ),
+        pytest.param(Leaving(DISCOVERY, b"{}"), "retain", id="a discovery not kept"),
+        pytest.param(
             Leaving(PREFIX + "erase/ack/else", ACK, expiry_s=60), "payload", id="another's acknowledgement"
         ),
     ],
