@@ -26,7 +26,7 @@ from fadeout_device.errors import UsageError
 from fadeout_device.policy import KINDS
 from fadeout_device.vault import ratchet, reporting, switches
 from fadeout_device.vault.caps import name
-from fadeout_device.vault.ear_line import EAR_AWAY
+from fadeout_device.vault.ear_line import EAR_AWAY, light_in_words
 from fadeout_device.vault.envelope import warnings as envelope_warnings
 from fadeout_device.vault.errors import NoSuchRecordingError
 from fadeout_device.vault.explain import explain
@@ -284,7 +284,7 @@ class Desk:
                 level_dbfs=ear.level_dbfs,
                 dropped=ear.dropped,
                 recogniser=ear.recogniser,
-                light=self._service.light_in_words(),
+                light=light_in_words(self._service.light),
                 ear="away" if self._service.ear is None else "connected",
                 reporter="connected" if self._service.is_reporter_here else "away",
                 broker=self._service.broker,
@@ -301,8 +301,8 @@ class Desk:
                 warnings=envelope_warnings(self._service.store),
                 overdue=self._service.store.eraser.overdue(),
                 next_end_s=self._service.store.index.next_end_s(canaries=False),
-                last_sweep_s=self._service.last_sweep_s,
-                last_sweep=self._service.last_sweep,
+                last_sweep_s=self._service.sweeps.last_s,
+                last_sweep=self._service.sweeps.outcome,
                 clock=self._service.store.timekeeper.report(),
                 ledger_entries=self._service.store.ledger.count(),
                 ledger_key=self._service.store.ledger.public_key,

@@ -120,5 +120,13 @@ class EarLine:
         self._changed.wait_for(lambda: self.state is None or not self.state.listening, timeout_s)
 
 
+def light_in_words(light: Lit | None) -> str:
+    """Say what the light is and shows."""
+    if light is None:
+        return "none: no ear with a light is here"
+    kind = "a lamp" if light.kind == "gpio" else "a line in fadeout watch"
+    return f"{kind}: {f'on, {chr(32).join(light.shows)}' if light.shows else 'off'}"
+
+
 def _doing(state: EarState) -> tuple[object, ...]:
     return state.listening, state.source, state.problem, state.wake_words

@@ -40,7 +40,7 @@ def explain(service: Service, name: str) -> Explanation:
             held_items=len(oldest_first),
             held_bytes=index.live_size_bytes(),
             max_size_bytes=policy.max_size_bytes,
-            last_sweep=service.last_sweep,
+            last_sweep=service.sweeps.outcome,
             erased=None if items or not name else _receipt(service.store.ledger.erasure_of(name)),
         )
 

@@ -84,5 +84,5 @@ def pick(service: Service, request: contract.EraseRequest, found: set[str]) -> l
         recordings = newest(live, request.last)
     elif request.last_minutes is not None:
         view = service.store.timekeeper.view()
-        recordings = of_the_last(live, request.last_minutes * 60.0, view, service.sweep_s)
+        recordings = of_the_last(live, request.last_minutes * 60.0, view, service.sweeps.longest_s)
     return [item for item in live if item.recording in recordings]

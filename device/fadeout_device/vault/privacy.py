@@ -92,6 +92,16 @@ class Privacy:
         ages_s = utterance.age_s, max(0.0, utterance.age_s - utterance.duration_s)
         return modes.private_during(self._heeded(), self.moment(), self._day, ages_s)
 
+    def modes_by_name(self) -> dict[str, bool]:
+        """Return what is on now of all that people can switch on and times can begin, by its name."""
+        private = self.private()
+        return {
+            "guest mode": private == "guest",
+            "mute": self.is_muted,
+            "a quiet time": private == "quiet",
+            "debug capture": self.debug_left_s() is not None,
+        }
+
     def _heeded(self) -> modes.State:
         return self.state if self._has_microphone else modes.without_mute(self.state)
 

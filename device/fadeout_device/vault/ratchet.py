@@ -65,8 +65,8 @@ def shorten(service: Service, keep_s: int, outcome: Outcome | None, kind: Kind |
         if is_new:
             service.tell("mode", reason="the policy is shortened")
             service.sweep()
-            if service.last_sweep != "ok":
-                raise EraseError(service.last_sweep)
+            if service.sweeps.outcome != "ok":
+                raise EraseError(service.sweeps.outcome)
 
 
 def restore_policy(service: Service) -> None:

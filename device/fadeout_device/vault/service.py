@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import threading
-import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -24,8 +22,10 @@ from fadeout_device.vault import envelope
 from fadeout_device.vault.alarms import Alarms
 from fadeout_device.vault.ear_line import EarLine
 from fadeout_device.vault.errors import EraseError, SealError
+from fadeout_device.vault.pace import TOGETHER_S, Pace
 from fadeout_device.vault.privacy import Privacy
 from fadeout_device.vault.subscribers import Subscribers
+from fadeout_device.vault.sweeps import OK, Sweeps
 from fadeout_device.vault.watchers import Watchers
 
 if TYPE_CHECKING:
@@ -41,9 +41,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-COALESCE_S = 2.0
-"""Erasures on request that come so soon after another wait, and are done together: root stores wear."""
-
 
 class Service:
     """All that happens in the vault. Thread-safe."""
@@ -54,23 +51,20 @@ class Service:
         clock: Clock,
         confinement: Confinement,
         sweep_s: int,
-        coalesce_s: float = COALESCE_S,
+        coalesce_s: float = TOGETHER_S,
     ) -> None:
         self.lock = threading.RLock()
-        self._has_forgotten = threading.Condition(self.lock)
-        self._coalesce_s = coalesce_s
-        self._forgot_mono_s = -math.inf
+        self._pace = Pace(self.lock, coalesce_s)
         self.store = store
         self.clock = clock
         self.privacy = Privacy(store.index, store.policy, clock)
         self._warnings: tuple[str, ...] = ()
-        self._told_modes = self._modes()
+        self._told_modes = self.privacy.modes_by_name()
         self.watchers = Watchers()
         self.alarms = Alarms(lambda line: self.tell("alarm", reason=line))
         self.canaries: int | None = None
         """How many are alive; None: nobody plants any."""
-        self.sweeps = 0
-        """How many sweeps were begun."""
+        self.sweeps = Sweeps(sweep_s)
         self.on_change: Callable[[], None] = lambda: None
         self.on_renewal: Callable[[], None] = lambda: None
         self.wants_renewal = False
@@ -88,15 +82,11 @@ class Service:
         self.is_ready = threading.Event()
         """Set once nothing overdue is left: before that the microphone stays closed (P11)."""
         self.confinement = confinement
-        self.sweep_s = sweep_s
-        """The longest time between two sweeps."""
         self.subscribers = Subscribers(store.index, store.outbox.notices, store.ledger)
         self.has_left = threading.Condition(self.lock)
         """Told when this device is cleared from the broker."""
         self._ear_line = EarLine(self.lock)
         store.on_opening = self._light_up
-        self._last_sweep_s: float | None = None
-        self._last_sweep = "none yet"
 
     # ---- the process after this one
 
@@ -111,13 +101,14 @@ class Service:
 
     def hand_over(self) -> tuple[EarState | None, float | None, str]:
         """Return what it must know: the ear, and when and how the last sweep ended."""
-        return self.ear, self._last_sweep_s, self._last_sweep
+        return self.ear, self.sweeps.last_s, self.sweeps.outcome
 
     def take_over(self, ear: EarState | None, last_sweep_s: float | None, last_sweep: str) -> None:
         """Go on with what `hand_over` has returned."""
         with self.lock:
-            self._ear_line.state, self._last_sweep_s, self._last_sweep = ear, last_sweep_s, last_sweep
-            if last_sweep == "ok":
+            self._ear_line.state = ear
+            self.sweeps.take_over(last_sweep_s, last_sweep)
+            if last_sweep == OK:
                 self.is_ready.set()
 
     # ---- the ear
@@ -158,14 +149,6 @@ class Service:
         is_short = purpose == "event"
         if not (self._ear_line.light_up(is_short=is_short) or is_short):
             self.tell("light", reason="missing, no ear with one is here: opening")
-
-    def light_in_words(self) -> str:
-        """Say what the light is and shows."""
-        light = self.light
-        if light is None:
-            return "none: no ear with a light is here"
-        kind = "a lamp" if light.kind == "gpio" else "a line in fadeout watch"
-        return f"{kind}: {f'on, {chr(32).join(light.shows)}' if light.shows else 'off'}"
 
     def wait_until_closed(self, timeout_s: float) -> None:
         """Wait until no ear listens, but no longer than this; lets the lock go meanwhile."""
@@ -241,8 +224,7 @@ class Service:
         with self.lock:
             self.store.timekeeper.look()
             self.store.enforced.settle()
-            self._last_sweep_s = self.clock.proven()
-            self.sweeps += 1
+            self.sweeps.begin(self.clock.proven())
             try:
                 if self.store.keyring.is_wiped:
                     self.store.eraser.finish_panic()
@@ -251,7 +233,7 @@ class Service:
             except EraseError as err:
                 self._sweep_failed(err)
             else:
-                self._last_sweep = "ok"
+                self.sweeps.end()
                 self.alarms.set("erase", "")
                 self.is_ready.set()
                 self._tell_erased(erased)
@@ -261,29 +243,12 @@ class Service:
     def seconds_to_sweep(self) -> float:
         """Return the time until the next sweep is needed; not above zero when it is now."""
         with self.lock:
-            now = self.clock.proven()
-            last = now - self.sweep_s if self._last_sweep_s is None else self._last_sweep_s
-            next_end = self.store.index.next_end_s()
-            until_end = self.sweep_s if next_end is None else next_end - now
-            if self._last_sweep != "ok":
-                # What failed is tried again soon, but not in a busy loop.
-                return min(60.0, self.sweep_s) - (now - last)
-            return min(until_end, self.sweep_s - (now - last))
+            return self.sweeps.seconds_to_next(self.clock.proven(), self.store.index.next_end_s())
 
     @property
     def ear(self) -> EarState | None:
         """What the ear does; None: it is away."""
         return self._ear_line.state
-
-    @property
-    def last_sweep_s(self) -> float | None:
-        """When the last sweep was."""
-        return self._last_sweep_s
-
-    @property
-    def last_sweep(self) -> str:
-        """`ok`, `none yet`, or why the last erasing failed."""
-        return self._last_sweep
 
     def _warn(self) -> None:
         """Log what passes the limits that fadeout is made for; never a failure."""
@@ -293,7 +258,7 @@ class Service:
 
     def _sweep_failed(self, err: EraseError) -> None:
         log.error("%s", err)
-        self._last_sweep = str(err)
+        self.sweeps.fail(str(err))
         self.store.eraser.note_failure(err)
         self.alarms.set("erase", str(err))
         self.tell("erase_failed", reason=str(err))
@@ -372,12 +337,8 @@ class Service:
         return left
 
     def _forget_together(self, items: list[Item]) -> list[Item]:
-        while not self.store.eraser.are_gone(items):
-            wait_s = self._forgot_mono_s + self._coalesce_s - time.monotonic()
-            if wait_s <= 0:
-                return self.store.eraser.forget()
-            self._has_forgotten.wait(wait_s)
-        return []
+        is_turn = self._pace.is_turn(lambda: self.store.eraser.are_gone(items))
+        return self.store.eraser.forget() if is_turn else []
 
     def _erase(self, erase: Callable[[], list[Item]]) -> list[Item]:
         try:
@@ -399,20 +360,11 @@ class Service:
     def tell_modes(self) -> None:
         """Tell what has begun or ended of guest mode, mute, quiet hours and debug capture."""
         with self.lock:
-            before, self._told_modes = self._told_modes, self._modes()
+            before, self._told_modes = self._told_modes, self.privacy.modes_by_name()
             for mode, is_on in self._told_modes.items():
                 if is_on != before[mode]:
                     log.info("%s %s", mode, "begins" if is_on else "ends")
                     self.tell("mode", reason=f"{mode} {'begins' if is_on else 'ends'}")
-
-    def _modes(self) -> dict[str, bool]:
-        private = self.privacy.private()
-        return {
-            "guest mode": private == "guest",
-            "mute": self.privacy.is_muted,
-            "a quiet time": private == "quiet",
-            "debug capture": self.privacy.debug_left_s() is not None,
-        }
 
     # ---- telling
 
@@ -424,8 +376,7 @@ class Service:
     def _tell_erased(self, erased: list[Item]) -> None:
         if not erased:
             return
-        self._forgot_mono_s = time.monotonic()
-        self._has_forgotten.notify_all()
+        self._pace.note()
         # Canaries are nobody's recordings: that they die is told when they do not.
         for why, count in Counter(item.reason for item in erased if not item.is_canary).items():
             log.info("keys erased: items=%d reason=%s", count, why)

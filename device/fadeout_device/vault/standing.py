@@ -56,9 +56,9 @@ class Standing:
     def state(self) -> contract.DeviceState:
         """Return how the device is; times are coarse."""
         service = self._service
-        sweep = {"ok": "ok", "none yet": "none"}.get(service.last_sweep, "failed")
+        sweep = {"ok": "ok", "none yet": "none"}.get(service.sweeps.outcome, "failed")
         overdue = service.store.eraser.overdue()
-        swept_s, next_end_s = service.last_sweep_s, service.store.index.next_end_s(canaries=False)
+        swept_s, next_end_s = service.sweeps.last_s, service.store.index.next_end_s(canaries=False)
         return contract.DeviceState(
             v=contract.VERSION,
             listening=service.ear is not None and service.ear.listening,

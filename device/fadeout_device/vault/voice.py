@@ -120,7 +120,7 @@ class Voice:
         """Return whatever may have been captured in so many seconds before now."""
         service = self._service
         view = service.store.timekeeper.view()
-        return picking.of_the_last(service.store.index.live(), seconds, view, service.sweep_s)
+        return picking.of_the_last(service.store.index.live(), seconds, view, service.sweeps.longest_s)
 
     def _day_s(self) -> float:
         """Return how long ago today began, for all that is known; never less than it was.

@@ -82,7 +82,7 @@ class Watchdog:
         service.alarms.set("sweep", self._standstill())
         now_s = service.privacy.moment().proven_s
         if now_s is not None and not service.store.keyring.is_wiped:
-            verdict = self._canaries.look(now_s, service.last_sweep_s)
+            verdict = self._canaries.look(now_s, service.sweeps.last_s)
             service.canaries = verdict.alive
             service.alarms.set("canary", verdict.reason)
         self._remember(" ".join(service.alarms.on))
@@ -90,8 +90,8 @@ class Watchdog:
     def _standstill(self) -> str:
         """Say for how long no sweep was begun, if that is too long."""
         mono_s = self._mono_s()
-        if self._swept is None or self._swept[0] != self._service.sweeps:
-            self._swept = self._service.sweeps, mono_s
+        if self._swept is None or self._swept[0] != self._service.sweeps.count:
+            self._swept = self._service.sweeps.count, mono_s
         waited_s = mono_s - self._swept[1]
         return f"no sweep was begun for {waited_s:.0f} s" if waited_s > self._longest_s else ""
 

@@ -12,7 +12,7 @@ from fadeout_device.confine import Confinement
 from fadeout_device.errors import WireError
 from fadeout_device.messages import EarState, Lit, Opening
 from fadeout_device.vault import container
-from fadeout_device.vault.ear_line import EarLine
+from fadeout_device.vault.ear_line import EarLine, light_in_words
 from fadeout_device.vault.service import Service
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def test_an_ear_without_a_light_is_not_asked(rig: Rig, service: Service) -> None
     with service.lock:
         rig.store.metadata(rig.store.index.live()[0])
     assert ear.asked == []
-    assert service.light_in_words().startswith("none")
+    assert light_in_words(service.light).startswith("none")
 
 
 def test_what_the_light_shows_is_told_and_in_the_status(service: Service) -> None:
@@ -109,7 +109,7 @@ def test_what_the_light_shows_is_told_and_in_the_status(service: Service) -> Non
         for shows in ((), ("recording",), ("recording",), ("recording", "opening"), ()):
             service.light_shows(Lit("gpio", shows))
         assert [h.reason for h in watcher.take()] == ["on: recording", "on: recording and opening", "off"]
-    assert service.light_in_words() == "a lamp: off"
+    assert light_in_words(service.light) == "a lamp: off"
 
 
 class _Silent:

@@ -129,10 +129,10 @@ def test_the_same_or_more_changes_nothing_and_writes_nothing(rig: Rig) -> None:
     service = _serve(rig)
     ratchet.shorten(service, HOUR_S, None, None)
     changes = rig.store.index.db.conn.total_changes
-    sweeps = service.sweeps
+    sweeps = service.sweeps.count
     for keep_s in (HOUR_S, HOUR_S + 1, 30 * 86400):
         ratchet.shorten(service, keep_s, "failed", None)
-    assert (rig.store.index.db.conn.total_changes, service.sweeps) == (changes, sweeps)
+    assert (rig.store.index.db.conn.total_changes, service.sweeps.count) == (changes, sweeps)
 
 
 def test_what_cannot_be_stored_holds_all_the_same_and_is_tried_again(
