@@ -23,7 +23,7 @@ import msgspec
 
 from fadeout_broker import arrow, contract
 from fadeout_device.errors import StorageError, WireError
-from fadeout_device.vault.alarms import ALARMS
+from fadeout_device.vault.alarms_told import AlarmsTold
 from fadeout_device.vault.standing import STATE_EVERY_S, Standing
 from fadeout_device.vault.telling import NotNow, Teller
 
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_ALARMS_TOLD = "alarms_told"
 CONFIGURED = "configured"
 """The stage of a connection whose reporter has its settings."""
 _SEND_TIMEOUT = struct.pack("@ll", 5, 0)
@@ -99,11 +98,7 @@ class ReporterArrow:
         """By the end of the topic: what was handed over on this connection."""
         self._state_sent_s = 0.0
         self._sending = threading.Lock()
-        self._alarm_lock = threading.Lock()
-        self._alarm_in_flight: tuple[int, contract.AlarmEvent] | None = None
-        told = (service.store.index.get_meta(_ALARMS_TOLD) or "").split()
-        self._alarms_told = {alarm for alarm in ALARMS if alarm in told}
-        """What the broker takes for on. In memory, too: the index may be what stands still."""
+        self._alarms = AlarmsTold(service.alarms, service.store.index)
 
     # ---- a reporter comes and goes
 
@@ -151,7 +146,7 @@ class ReporterArrow:
             number=next(self._numbers),
             in_flight=() if is_reset else tuple(self._in_flight.items()),
             told=() if is_reset else tuple(self._told),
-            alarm=self._alarm_in_flight,
+            alarm=self._alarms.in_flight,
             standing=tuple(self._stands.values()),
             answers=tuple(self._answers),
             state_sent_s=self._state_sent_s,
@@ -165,7 +160,7 @@ class ReporterArrow:
         self._numbers = itertools.count(state.number)
         self._in_flight = dict(state.in_flight)
         self._told = set(state.told)
-        self._alarm_in_flight = state.alarm
+        self._alarms.in_flight = state.alarm
         self._stands = {payload.topic: payload for payload in state.standing}
         self._answers.extend(state.answers)
         self._state_sent_s = state.state_sent_s
@@ -209,7 +204,7 @@ class ReporterArrow:
     def _link(self, link: arrow.BrokerLink) -> None:
         self._is_connected = link.connected
         self._in_flight.clear()
-        self._alarm_in_flight = None
+        self._alarms.in_flight = None
         self._stands.clear()
         self._answers.clear()
         self._service.incoming = None
@@ -219,8 +214,7 @@ class ReporterArrow:
             self._service.tell("broker", reason=words)
 
     def _arrived(self, number: int) -> None:
-        if self._alarm_in_flight is not None and number == self._alarm_in_flight[0]:
-            self._forget_alarm(self._alarm_in_flight[1])
+        if self._alarms.arrived(number):
             return
         sent = self._in_flight.pop(number, None)
         if sent is None or sent.what in {"standing", "answer"}:
@@ -261,7 +255,7 @@ class ReporterArrow:
                 return
             self._remove_told()
             self._recall()
-            self._hand_over_alarm()
+            self._alarms.tell(self._numbers, self._send)
             self._hand_over_standing()
             while self._answers and len(self._in_flight) < _PLACES:
                 self._hand_over(Sent("answer"), self._answers.popleft())
@@ -384,40 +378,13 @@ class ReporterArrow:
         else:
             self._told.clear()
 
-    # ---- alarms
-
     def hand_over_alarm(self) -> None:
         """Hand an alarm over, without the service's lock: whoever holds it may stand still."""
         try:
             if self._is_connected and not self._is_quiet:
-                self._hand_over_alarm()
+                self._alarms.tell(self._numbers, self._send)
         except WireError as err:
             log.info("the reporter is gone: %s", err)
-
-    def _hand_over_alarm(self) -> None:
-        """Tell of one alarm that began or is over, unless one is on its way."""
-        with self._alarm_lock:
-            changed = set(self._service.alarms.on) ^ self._alarms_told
-            if not changed or self._alarm_in_flight:
-                return
-            alarm = min(changed)
-            event = contract.AlarmEvent(v=contract.VERSION, alarm=alarm, on=alarm in self._service.alarms.on)
-            number = next(self._numbers)
-            self._alarm_in_flight = number, event
-            self._send(arrow.Publish(number, event))
-
-    def _forget_alarm(self, event: contract.AlarmEvent) -> None:
-        self._alarm_in_flight = None
-        if event.on:
-            self._alarms_told.add(event.alarm)
-        else:
-            self._alarms_told.discard(event.alarm)
-        index = self._service.store.index
-        try:
-            with index.transaction():
-                index.set_meta(_ALARMS_TOLD, " ".join(sorted(self._alarms_told)))
-        except StorageError as err:
-            log.warning("which alarms were reported is not stored: %s", err)
 
     def _send(self, message: arrow.ToReporter) -> None:
         connection = self._connection
