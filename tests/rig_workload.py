@@ -34,7 +34,8 @@ from fadeout_device.vault.errors import (
 )
 from fadeout_device.vault.root_home import migrate, settle
 from fadeout_device.vault.roots import SLOTS
-from fadeout_device.vault.store import Store, lock
+from fadeout_device.vault.state_folder import lock
+from fadeout_device.vault.store import Store
 from fakes import FakeClock
 
 if TYPE_CHECKING:

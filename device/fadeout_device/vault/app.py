@@ -25,7 +25,8 @@ from fadeout_device.vault.privacy import Around, Privacy, local_minute
 from fadeout_device.vault.reporter_arrow import ReporterArrow
 from fadeout_device.vault.root_home import Move, erase_another, migrate, settle
 from fadeout_device.vault.service import Service
-from fadeout_device.vault.store import Store, lock
+from fadeout_device.vault.state_folder import lock
+from fadeout_device.vault.store import Store
 from fadeout_device.vault.time_sources import boot_id, boottime_s
 from fadeout_device.vault.voice import Voice
 from fadeout_device.vault.watchdog import Watchdog

@@ -11,19 +11,18 @@ hold, and stand here; that of erasing stands in `erasure.py`:
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from fadeout_device.errors import FadeoutError, StorageError, UnavailableError
+from fadeout_device.errors import FadeoutError, StorageError
 from fadeout_device.messages import Kept
 from fadeout_device.policy import ItemClass, Period
 from fadeout_device.vault import container
 from fadeout_device.vault.due import end_date
-from fadeout_device.vault.durable import next_step, reason, storage_errors, sync_folder
+from fadeout_device.vault.durable import next_step, reason, storage_errors
 from fadeout_device.vault.enforced import Enforced
 from fadeout_device.vault.erasure import Eraser, Parts
 from fadeout_device.vault.errors import FormatError, KeyErasedError, NoSuchRecordingError, SealError
@@ -231,22 +230,6 @@ class Store:
             self.files.write(item, bodies[item.item_class.kind])
         self.files.sync()
 
-    # ---- another owner
-
-    def forget_owner(self, version: str) -> None:
-        """Empty the index, after a panic: no row, no name of the device, no trace of who was told what.
-
-        Raises:
-            StorageError: it cannot be written.
-        """
-        self.index.clear()
-        with self.index.transaction():
-            self.index.set_meta("version", version)
-            self.timekeeper.note()
-            reconcile(self.index, self.keyring, self.files)
-            self.outbox.begin(is_in_step=False)
-            self.ledger.begin(self._clock.proven())
-
     def plant(self, classes: Sequence[ItemClass], now_s: float) -> list[Item]:
         """Seal a canary in each of these classes, as any item is sealed.
 
@@ -272,6 +255,22 @@ class Store:
             self.files.unlink(items)
             raise SealError(f"canaries could not be sealed: {reason(err)}", next_step(err)) from err
         return items
+
+    # ---- another owner
+
+    def forget_owner(self, version: str) -> None:
+        """Empty the index, after a panic: no row, no name of the device, no trace of who was told what.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        self.index.clear()
+        with self.index.transaction():
+            self.index.set_meta("version", version)
+            self.timekeeper.note()
+            reconcile(self.index, self.keyring, self.files)
+            self.outbox.begin(is_in_step=False)
+            self.ledger.begin(self._clock.proven())
 
     # ---- opening
 
@@ -389,28 +388,3 @@ class Store:
             if captured_at_s >= since_s:
                 recordings.add(item.recording)
         return [item for item in self.index.live() if item.recording in recordings]
-
-
-def lock(folder: Path) -> int:
-    """Make a state folder and take its lock for the life of this process; returns the descriptor.
-
-    Raises:
-        StorageError: no permission, or not a folder.
-        UnavailableError: another fadeout has it.
-    """
-    with storage_errors(folder):
-        missing = [each for each in (folder, *folder.parents) if not each.exists()]
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for each in missing:
-            # Else a power failure could take the folder away, with all that was synced in it.
-            sync_folder(each.parent)
-        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as err:
-        os.close(descriptor)
-        raise UnavailableError(
-            f"another fadeout is using the state folder {folder}",
-            "stop that one, or choose another folder with --state or FADEOUT_STATE",
-        ) from err
-    return descriptor

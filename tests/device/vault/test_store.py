@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import errno
-import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from device.vault.conftest import utterance
-from fadeout_device.errors import StorageError, UnavailableError
+from fadeout_device.errors import StorageError
 from fadeout_device.vault import sealed_files
 from fadeout_device.vault.errors import (
     AuthenticationError,
@@ -18,12 +17,9 @@ from fadeout_device.vault.errors import (
     NoSuchRecordingError,
     SealError,
 )
-from fadeout_device.vault.store import lock
 from fakes import PowerCutError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from device.vault.conftest import Rig
 
 AUDIO = b"\x01\x02" * 16000
@@ -358,18 +354,3 @@ def test_what_ended_on_time_needs_no_withdrawal(rig: Rig) -> None:
     rig.store.eraser.erase_due()
     assert [line.what for line in rig.store.outbox.lines()] == ["receipt"]
     assert rig.store.outbox.notices.given() == 0
-
-
-def test_a_second_fadeout_on_the_same_folder_is_refused(tmp_path: Path) -> None:
-    descriptor = lock(tmp_path)
-    with pytest.raises(UnavailableError, match="another fadeout"):
-        lock(tmp_path)
-    os.close(descriptor)
-    os.close(lock(tmp_path))
-
-
-def test_a_state_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "state").touch()
-    with pytest.raises(StorageError, match="state: file exists") as caught:
-        lock(tmp_path / "state")
-    assert "--state" in (caught.value.hint or "")
