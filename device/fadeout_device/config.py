@@ -21,6 +21,10 @@ from fadeout_device.wake_words import WakeSettings, second_models
 
 MAX_PORT = 65535
 MAX_SWEEP_S = 86400
+SELECT_PIN = 8
+"""The pin with which SPI chooses a device: APA102 have none, but the bus takes it all the same."""
+_LEAST_COLOUR = 0x40
+_OWN_PIN_HINT = "give each a pin of its own"
 _SWEEP_HINT = 'allowed: a period from "1s" to "1d", like "15m"'
 
 
@@ -60,20 +64,56 @@ class UtteranceSettings(_Table, frozen=True):
     """webrtcvad's mode: 0 takes most sounds for speech, 3 the fewest."""
 
 
+Gpio = Annotated[int, Meta(ge=0, le=27)]
+"""A GPIO by the processor's number, not the header's."""
+Rgb = Annotated[str, Meta(pattern=r"^#[0-9a-fA-F]{6}$(?!\n)")]
+
+
 class LightSettings(_Table, frozen=True):
     """`[light]`: on while something is recorded, or opened."""
 
-    pin: Annotated[int, Meta(ge=0, le=27)] | None = None
-    """The lamp's GPIO, by the processor's number (not the header's); None: a line in `fadeout watch`."""
+    kind: Literal["led", "apa102"] = "led"
+    """`led`: a lamp on a pin. `apa102`: a chain of coloured LEDs, as voice HATs have them."""
+    pin: Gpio | None = None
+    """The lamp's GPIO; None: a line in `fadeout watch`."""
     active_low: bool = False
     """The lamp is on when the pin is low."""
+    leds: Annotated[int, Meta(ge=1, le=64)] = 3
+    """How many LEDs the chain has."""
+    brightness: Annotated[int, Meta(ge=1, le=31)] = 8
+    """How bright they are; 31 is painful."""
+    data_pin: Gpio = 10
+    """The chain's data; with `clock_pin` 11, the processor's SPI is used where it is switched on."""
+    clock_pin: Gpio = 11
+    """The chain's clock."""
+    power_pin: Gpio | None = None
+    """The pin that gives the chain its power when it is high; None: it always has it."""
+    recording_colour: Rgb = "#e69f00"
+    """Of all LEDs, while something is recorded."""
+    opening_colour: Rgb = "#0072b2"
+    """Of every second LED, while something is opened."""
+
+    @property
+    def pins(self) -> tuple[tuple[str, int], ...]:
+        """Return the pins that it takes, each with its key; none: it is a line in `fadeout watch`."""
+        named = (
+            (("pin", self.pin),)
+            if self.kind == "led"
+            else (
+                ("data_pin", self.data_pin),
+                ("clock_pin", self.clock_pin),
+                ("kind", SELECT_PIN),
+                ("power_pin", self.power_pin),
+            )
+        )
+        return tuple((key, pin) for key, pin in named if pin is not None)
 
 
 class ButtonSettings(_Table, frozen=True):
     """`[button]`: mutes, and ends a mute."""
 
-    pin: Annotated[int, Meta(ge=0, le=27)] | None = None
-    """The button's GPIO, by the processor's number (not the header's); None: there is none."""
+    pin: Gpio | None = None
+    """The button's GPIO; None: there is none."""
     active_low: bool = True
     """Pressed, it connects the pin to ground; the pin is pulled up. False: to 3.3 V, and pulled down."""
 
@@ -267,15 +307,35 @@ def _check(config: Config) -> None:
     if config.recogniser.engine == "wyoming" and config.recogniser.socket is None:
         hint = "name the Unix socket on which the server listens, like /run/asr/asr.sock"
         raise PolicyError("is missing", key=("recogniser", "socket"), hint=hint)
-    if config.button.pin is not None and config.button.pin == config.light.pin:
-        raise PolicyError(
-            f"{config.button.pin} is the light's pin",
-            key=("button", "pin"),
-            hint="give each a pin of its own",
-        )
+    _check_pins(config)
     mqtt = config.mqtt
     if (mqtt.cert_file is None) != (mqtt.key_file is None):
         missing = "cert_file" if mqtt.cert_file is None else "key_file"
         raise PolicyError(
             "is missing", key=("mqtt", missing), hint="a client certificate takes both cert_file and key_file"
         )
+
+
+def _check_pins(config: Config) -> None:
+    light = config.light
+    if light.kind == "apa102" and light.pin is not None:
+        raise PolicyError(
+            "is a lamp's, and there is a chain of LEDs",
+            key=("light", "pin"),
+            hint='take it out, or kind = "apa102"',
+        )
+    taken: dict[int, str] = {}
+    for key, pin in light.pins:
+        if pin in taken:
+            raise PolicyError(f"{pin} is also light.{taken[pin]}", key=("light", key), hint=_OWN_PIN_HINT)
+        taken[pin] = key
+    if config.button.pin in taken:
+        raise PolicyError(
+            f"{config.button.pin} is the light's pin", key=("button", "pin"), hint=_OWN_PIN_HINT
+        )
+    for key in ("recording_colour", "opening_colour"):
+        text: str = getattr(light, key)
+        # A light that nobody sees is none.
+        if max(bytes.fromhex(text[1:])) < _LEAST_COLOUR:
+            hint = f"allowed: one of red, green and blue is at least {_LEAST_COLOUR:x}"
+            raise PolicyError(f'"{text}" is too dark to be seen', key=("light", key), hint=hint)

@@ -39,8 +39,8 @@ Count = Annotated[int, Meta(ge=0, le=2**53)]
 Level = Annotated[int, Meta(ge=-120, le=0)]
 """Of one moment of sound, in whole decibels below full scale; nothing at all is -120."""
 
-LightKind = Literal["gpio", "terminal"]
-"""A lamp on a pin; or only a line for whoever watches."""
+LightKind = Literal["gpio", "ring", "terminal"]
+"""A lamp on a pin; a chain of coloured LEDs; or only a line for whoever watches."""
 LitFor = Literal["recording", "opening"]
 
 LEVEL_EVERY_S = 10.0

@@ -48,8 +48,10 @@ def check_config(arguments: argparse.Namespace) -> int:
     actions = load_actions(loaded.recogniser)
     if loaded.recogniser.engine == "pocketsphinx":
         refuse_unknown_words(actions, loaded.recogniser)
-    refuse_without_gpio("light.pin", loaded.light.pin)
-    refuse_without_gpio("button.pin", loaded.button.pin)
+    for key, _ in loaded.light.pins[:1]:
+        refuse_without_gpio(f"light.{key}")
+    if loaded.button.pin is not None:
+        refuse_without_gpio("button.pin")
     try:
         wake_words.check_files(loaded.wake)
     except PolicyError as err:

@@ -87,10 +87,10 @@ def _live(
     from fadeout_device.ear.live import Live  # noqa: PLC0415
 
     lamp = None
-    if settings.config.light.pin is not None:
-        from fadeout_device.ear.adapters.gpio import Lamp  # noqa: PLC0415
+    if settings.config.light.pins:
+        from fadeout_device.ear.adapters.gpio import light_on_pins  # noqa: PLC0415
 
-        lamp = Lamp(settings.config.light, settings.state / "run")
+        lamp = light_on_pins(settings.config.light, settings.state / "run")
     if settings.config.button.pin is not None:
         from fadeout_device.ear.adapters.gpio import PushButton  # noqa: PLC0415
 

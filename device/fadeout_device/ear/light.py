@@ -22,8 +22,8 @@ class Light(Protocol):
 
     kind: LightKind
 
-    def set(self, *, is_on: bool) -> None:
-        """Switch it."""
+    def show(self, shows: tuple[LitFor, ...]) -> None:
+        """Be on for these reasons; without any, be off."""
         ...
 
     def close(self) -> None:
@@ -36,7 +36,7 @@ class Terminal:
 
     kind: LightKind = "terminal"
 
-    def set(self, *, is_on: bool) -> None:
+    def show(self, shows: tuple[LitFor, ...]) -> None:
         """Nothing to switch: the vault tells those who watch what it is told."""
 
     def close(self) -> None:
@@ -60,7 +60,7 @@ class Indicator:
         self._opening_until_mono_s = 0.0
         self._answers = 0
         self._told = Lit(light.kind)
-        light.set(is_on=False)
+        light.show(())
         tell(self._told)
 
     def look(self, *, is_recording: bool) -> None:
@@ -85,8 +85,8 @@ class Indicator:
             shows += ("opening",)
         if shows == self._told.shows and self._answers == self._told.answers:
             return
-        if bool(shows) != bool(self._told.shows):
-            self._light.set(is_on=bool(shows))
+        if shows != self._told.shows:
+            self._light.show(shows)
         # Only now: that it is on is what the vault waits for.
         self._told = Lit(self._light.kind, shows, self._answers)
         self._tell(self._told)

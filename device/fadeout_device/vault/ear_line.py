@@ -29,6 +29,8 @@ BLINK_S = 0.3
 LIGHT_WAIT_S = 0.5
 """So long the first opening waits for the light; a dead ear must not keep people from what is theirs."""
 
+_LIGHTS = {"gpio": "a lamp", "ring": "a chain of LEDs", "terminal": "a line in fadeout watch"}
+
 EAR_AWAY = EarState(listening=False, source="")
 
 
@@ -124,8 +126,7 @@ def light_in_words(light: Lit | None) -> str:
     """Say what the light is and shows."""
     if light is None:
         return "none: no ear with a light is here"
-    kind = "a lamp" if light.kind == "gpio" else "a line in fadeout watch"
-    return f"{kind}: {f'on, {chr(32).join(light.shows)}' if light.shows else 'off'}"
+    return f"{_LIGHTS[light.kind]}: {f'on, {chr(32).join(light.shows)}' if light.shows else 'off'}"
 
 
 def _doing(state: EarState) -> tuple[object, ...]:

@@ -100,7 +100,7 @@ def test_what_is_recorded_keeps_it_on_when_the_opening_is_over(room: _Room) -> N
 def test_a_lamp_is_on_before_the_vault_is_told(
     pins: MockFactory, tmp_path: Path, *, active_low: bool
 ) -> None:
-    lamp = Lamp(LightSettings(PIN, active_low), tmp_path)
+    lamp = Lamp(LightSettings(pin=PIN, active_low=active_low), tmp_path)
     pin = pins.pin(PIN)
     seen = []
     indicator = Indicator(lamp, lambda lit: seen.append((lit.shows, pin.state != active_low)), _Clock())
@@ -114,7 +114,7 @@ def test_a_pin_that_something_else_has_is_one_clear_error(pins: MockFactory, tmp
     assert pins
     other = gpiozero.LED(PIN)
     with pytest.raises(ConfigError, match=f"light.pin: GPIO {PIN} cannot be used") as caught:
-        Lamp(LightSettings(PIN), tmp_path)
+        Lamp(LightSettings(pin=PIN), tmp_path)
     assert caught.value.hint
     assert caught.value.exit_code == 78
     other.close()
@@ -124,15 +124,14 @@ def test_without_gpio_the_start_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr(gpiozero.Device, "pin_factory", None)
     monkeypatch.setenv("GPIOZERO_PIN_FACTORY", "no_such_library")
     with pytest.raises(ConfigError, match=r"light\.pin"):
-        Lamp(LightSettings(PIN), tmp_path)
+        Lamp(LightSettings(pin=PIN), tmp_path)
 
 
-def test_without_a_pin_nothing_is_asked_of_gpio(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_library_a_pin_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GPIOZERO_PIN_FACTORY", raising=False)
-    refuse_without_gpio("light.pin", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(ConfigError, match="gpiozero is not installed") as caught:
-        refuse_without_gpio("light.pin", PIN)
+        refuse_without_gpio("light.pin")
     assert "fadeout[pi]" in (caught.value.hint or "")
 
 

@@ -1,4 +1,4 @@
-"""A lamp and a button on pins, by gpiozero; which is imported here, and only where a pin is configured.
+"""A lamp, a chain of LEDs and a button on pins, by gpiozero; imported here only where a pin is configured.
 
 `GPIOZERO_PIN_FACTORY`, which is gpiozero's own, chooses another library than lgpio;
 `mock` is one without any pins, for tests.
@@ -11,16 +11,19 @@ from __future__ import annotations
 import importlib.util
 import os
 import queue
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fadeout_device.config import SELECT_PIN
+from fadeout_device.ear.apa102 import colour, colours, frame
 from fadeout_device.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fadeout_device.config import ButtonSettings, LightSettings
-    from fadeout_device.messages import LightKind
+    from fadeout_device.messages import LightKind, LitFor
 
 _BOUNCE_S = 0.05
 _FACTORY_VARIABLE = "GPIOZERO_PIN_FACTORY"
@@ -46,9 +49,9 @@ class Lamp:
 
         self._led = _taken(f"light.pin: GPIO {settings.pin}", take)
 
-    def set(self, *, is_on: bool) -> None:
+    def show(self, shows: tuple[LitFor, ...]) -> None:
         """Switch it; a fault of the pin ends the ear: nobody is to be heard unseen."""
-        if is_on:
+        if shows:
             self._led.on()
         else:
             self._led.off()
@@ -57,6 +60,55 @@ class Lamp:
         """Switch it off, and let the pin go."""
         self._led.off()
         self._led.close()
+
+
+class Ring:
+    """A chain of APA102 LEDs, as HATs have them around or beside their microphones.
+
+    Raises:
+        ConfigError: one of its pins is not here, or something else has it.
+    """
+
+    kind: LightKind = "ring"
+
+    def __init__(self, settings: LightSettings, scratch: Path) -> None:
+        """Take the pins; `scratch` is where lgpio may put its pipe."""
+
+        def take_power() -> Any:  # noqa: ANN401 - gpiozero has no types
+            gpiozero = _gpiozero(scratch)
+            return gpiozero.OutputDevice(settings.power_pin, initial_value=True)
+
+        def take_bus() -> Any:  # noqa: ANN401 - gpiozero has no types
+            gpiozero = _gpiozero(scratch)
+            gpiozero.Device.ensure_pin_factory()
+            with warnings.catch_warnings():
+                # Where SPI is not switched on, gpiozero moves the pins itself, which is fast enough.
+                warnings.simplefilter("ignore", gpiozero.SPISoftwareFallback)
+                return gpiozero.Device.pin_factory.spi(
+                    clock_pin=settings.clock_pin, mosi_pin=settings.data_pin,
+                    miso_pin=None, select_pin=SELECT_PIN,
+                )  # fmt: skip
+
+        self._settings = settings
+        self._power = None
+        if settings.power_pin is not None:
+            self._power = _taken(f"light.power_pin: GPIO {settings.power_pin}", take_power)
+        named = f"GPIO {settings.data_pin}, {settings.clock_pin} and {SELECT_PIN}"
+        self._bus = _taken(f"light.data_pin, light.clock_pin: {named}", take_bus)
+
+    def show(self, shows: tuple[LitFor, ...]) -> None:
+        """Light it; a fault of the pins ends the ear: nobody is to be heard unseen."""
+        settings = self._settings
+        pair = colour(settings.recording_colour), colour(settings.opening_colour)
+        leds = colours(shows, settings.leds, *pair)
+        self._bus.write(list(frame(leds, settings.brightness)))
+
+    def close(self) -> None:
+        """Switch it off, and let the pins go."""
+        self.show(())
+        self._bus.close()
+        if self._power is not None:
+            self._power.close()
 
 
 class PushButton:
@@ -91,14 +143,19 @@ class PushButton:
         self._button.close()
 
 
-def refuse_without_gpio(key: str, pin: int | None) -> None:
+def light_on_pins(settings: LightSettings, scratch: Path) -> Lamp | Ring | None:
+    """Return the light that is configured; None: there is none on pins. Raises ConfigError."""
+    if not settings.pins:
+        return None
+    return Ring(settings, scratch) if settings.kind == "apa102" else Lamp(settings, scratch)
+
+
+def refuse_without_gpio(key: str) -> None:
     """Say what is missing for a configured pin, without taking it: the running ear may have it.
 
     Raises:
         ConfigError: no library, or no GPIO.
     """
-    if pin is None:
-        return
     if importlib.util.find_spec("gpiozero") is None:
         raise ConfigError(f"{key}: gpiozero is not installed", _INSTALL_HINT)
     if _FACTORY_VARIABLE in os.environ:
