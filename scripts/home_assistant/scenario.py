@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from home_assistant.instance import NotSeenError, wait_for
 from home_assistant.whole import speaks
 
-from fadeout_broker import contract, discovery
+from fadeout_broker import contract, discovery, discovery_payload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -185,7 +185,7 @@ def takes_an_event_back(room: Room) -> str:
     """When the event that is shown is erased, it is not shown any longer."""
     room.speaker.report(notice(1, event(3)))  # not the one that is shown
     room.speaker.report(notice(2, event(4)))
-    wait_for(lambda: _type(room) == discovery.FORGOTTEN, "the event was forgotten")
+    wait_for(lambda: _type(room) == discovery_payload.FORGOTTEN, "the event was forgotten")
     state = room.home.state(ACTION)
     if state is None or "id" in state["attributes"]:
         raise NotSeenError("the id is still there")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from home_assistant.instance import NotSeenError, wait_for
 
-from fadeout_broker import discovery
+from fadeout_broker import discovery_payload
 
 if TYPE_CHECKING:
     from home_assistant.scenario import Room
@@ -66,7 +66,7 @@ def _is_heard_and_erased(room: Room) -> None:
     wait_for(lambda: _says(room, f"binary_sensor.{SLUG}_forgetting", "off"), "forgetting works")
     room.home.call("button", "press", entity_id=f"button.{SLUG}_erase_last")
     wait_for(lambda: _says(room, f"sensor.{SLUG}_held", "0"), "none is held")
-    wait_for(lambda: _event_type(room) == discovery.FORGOTTEN, "the event is taken back")
+    wait_for(lambda: _event_type(room) == discovery_payload.FORGOTTEN, "the event is taken back")
 
 
 def _fadeout(*arguments: str) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fadeout_broker import contract, discovery
+from fadeout_broker import contract, discovery, discovery_payload
 from fadeout_broker.contract import ContractError, Info
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def test_an_action_called_like_ours_is_named_once() -> None:
 
 def test_no_action_can_be_called_like_a_forgotten_event() -> None:
     with pytest.raises(msgspec.ValidationError):
-        msgspec.convert(discovery.FORGOTTEN, contract.Action)
+        msgspec.convert(discovery_payload.FORGOTTEN, contract.Action)
 
 
 @pytest.mark.parametrize(

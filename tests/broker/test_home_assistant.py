@@ -17,7 +17,7 @@ import yaml
 from home_assistant import installation, scenario
 from jinja2.sandbox import SandboxedEnvironment
 
-from fadeout_broker import contract, discovery
+from fadeout_broker import contract, discovery, discovery_payload
 
 ROOT = Path(__file__).parents[2]
 BLUEPRINTS = sorted((ROOT / "config/home-assistant").glob("*.yaml"))
@@ -146,13 +146,13 @@ def _text(payload: contract.Outgoing) -> str:
         pytest.param(
             _text(scenario.notice(1, scenario.event(2), ACTION)),
             SHOWN,
-            {"event_type": discovery.FORGOTTEN},
+            {"event_type": discovery_payload.FORGOTTEN},
             id="a notice that names the one that is shown",
         ),
         pytest.param(
             _text(scenario.watermark(1, ACTION)),
             SHOWN,
-            {"event_type": discovery.FORGOTTEN},
+            {"event_type": discovery_payload.FORGOTTEN},
             id="a watermark that names it",
         ),
         pytest.param(_text(scenario.notice(1, scenario.event(2))), SHOWN, None, id="a notice of another"),
@@ -166,22 +166,22 @@ def _text(payload: contract.Outgoing) -> str:
     ],
 )
 def test_the_event_shows(payload: str, shown: dict[str, Any], becomes: dict[str, Any] | None) -> None:
-    rendered = _render(discovery.Template.EVENT, payload, shown)
+    rendered = _render(discovery_payload.Template.EVENT, payload, shown)
     assert (json.loads(rendered) if rendered else None) == becomes
 
 
 @pytest.mark.parametrize(
     ("template", "state", "says"),
     [
-        pytest.param(discovery.Template.LISTENING, {"listening": True}, "ON", id="listening"),
-        pytest.param(discovery.Template.MUTED, {"muted": False}, "OFF", id="not muted"),
-        pytest.param(discovery.Template.NOT_FORGETTING, {"forgetting": True}, "OFF", id="no problem"),
-        pytest.param(discovery.Template.NOT_FORGETTING, {"forgetting": False}, "ON", id="a problem"),
-        pytest.param(discovery.Template.HELD, {"held": 7}, "7", id="seven held"),
-        pytest.param(discovery.Template.OVERDUE, {"overdue": 0}, "0", id="none overdue"),
-        pytest.param(discovery.Template.SWEPT, {"swept": 900}, "at 900", id="swept"),
-        pytest.param(discovery.Template.SWEPT, {"swept": None}, "None", id="not swept yet"),
-        pytest.param(discovery.Template.NEXT_END, {"next_end": None}, "None", id="nothing held"),
+        pytest.param(discovery_payload.Template.LISTENING, {"listening": True}, "ON", id="listening"),
+        pytest.param(discovery_payload.Template.MUTED, {"muted": False}, "OFF", id="not muted"),
+        pytest.param(discovery_payload.Template.NOT_FORGETTING, {"forgetting": True}, "OFF", id="no problem"),
+        pytest.param(discovery_payload.Template.NOT_FORGETTING, {"forgetting": False}, "ON", id="a problem"),
+        pytest.param(discovery_payload.Template.HELD, {"held": 7}, "7", id="seven held"),
+        pytest.param(discovery_payload.Template.OVERDUE, {"overdue": 0}, "0", id="none overdue"),
+        pytest.param(discovery_payload.Template.SWEPT, {"swept": 900}, "at 900", id="swept"),
+        pytest.param(discovery_payload.Template.SWEPT, {"swept": None}, "None", id="not swept yet"),
+        pytest.param(discovery_payload.Template.NEXT_END, {"next_end": None}, "None", id="nothing held"),
     ],
 )
 def test_the_state_says(template: str, state: dict[str, Any], says: str) -> None:
@@ -194,7 +194,7 @@ def test_the_state_says(template: str, state: dict[str, Any], says: str) -> None
     [("online", "online"), ("stopped", "offline"), ("offline", "offline"), ("", "offline")],
 )
 def test_only_online_is_available(word: str, becomes: str) -> None:
-    assert _render(discovery.Template.AVAILABILITY, word) == becomes
+    assert _render(discovery_payload.Template.AVAILABILITY, word) == becomes
 
 
 # ---- the blueprints
