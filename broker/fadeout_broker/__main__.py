@@ -34,7 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code: int = arguments.run(arguments)
     except FadeoutBrokerError as err:
-        sys.stderr.write("\n".join(err.lines()) + "\n")
+        from fadeout_broker import failures  # noqa: PLC0415 - each command loads only what it needs
+
+        shown = "\n".join(err.lines()) + "\n"
+        sys.stderr.write(shown if getattr(arguments, "config", None) else failures.as_options(shown))
         return err.exit_code
     return code
 

@@ -1,7 +1,8 @@
 """What paho, ssl and the broker say when MQTT does not work, in words an operator can act on.
 
-Every function returns one line: what happened, then the next step. Knows no
-connection and keeps no state; never sees a password or a payload.
+Every function returns one line: what happened, then the next step. The next step names
+the device's file, `[mqtt] username`; `as_options` and `as_names` say the same to somebody
+who has no such file. Knows no connection and keeps no state; never sees a password or a payload.
 
 Sources: MQTT 5.0, section 2.4 "Reason Code"; RFC 8446, section 6 "Alert Protocol"; OpenSSL,
 X509_verify_cert_error_string(3).
@@ -89,6 +90,26 @@ _NOT_YET_VALID, _EXPIRED, _WRONG_NAME, _WRONG_ADDRESS = 9, 10, 62, 64
 _UNKNOWN_ISSUER = frozenset({2, 18, 19, 20, 21, 27})
 
 _NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL)
+
+
+_NAME = r"(?:host|port|node|username|password_file|tls|ca_file|cert_file|key_file)\b"
+_NAMES = rf"{_NAME}(?:(?:, | and | or ){_NAME})*"
+_IN_FILE = re.compile(rf"\[mqtt\] ({_NAMES})|({_NAMES}) in \[mqtt\]")
+
+
+def as_options(words: str) -> str:
+    """Name the options of a command in the place of a file's keys."""
+    words = words.replace("set tls = false", "leave out --tls")
+    return _IN_FILE.sub(lambda found: re.sub(_NAME, _as_option, found[1] or found[2]), words)
+
+
+def _as_option(name: re.Match[str]) -> str:
+    return "--" + name[0].replace("_", "-")
+
+
+def as_names(words: str) -> str:
+    """Name the same keys without the file: those of the program that connects."""
+    return _IN_FILE.sub(lambda found: found[1] or found[2], words)
 
 
 def where(settings: BrokerSettings) -> str:

@@ -138,7 +138,7 @@ class Listener:
         """
         while True:
             self._listen()
-            self._say(self._ending)
+            self._say(failures.as_options(self._ending))
             time.sleep(self._backoff.next_s())
 
     def _listen(self) -> None:

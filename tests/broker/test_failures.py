@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import errno
+import inspect
 import socket
 import ssl
+from typing import TYPE_CHECKING
 
 import pytest
 
 from fadeout_broker import failures
+from fadeout_broker.adapters import mqtt_client
 from fadeout_broker.arrow import BrokerSettings
 from fadeout_broker.errors import SettingsError
+from fadeout_broker.provision import check
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 PLAIN = BrokerSettings(host="mqtt.home", port=1883)
 TLS = BrokerSettings(host="mqtt.home", port=8883, tls=True)
@@ -170,3 +178,38 @@ def test_a_line_fits_the_contract_even_for_the_longest_host() -> None:
     for err in (ConnectionRefusedError(), TimeoutError(), _bad_certificate(20), SettingsError("x" * 400)):
         assert len(failures.of_connecting(err, settings)) <= failures.MAX_DETAIL
     assert len(failures.of_flapping(f"fadeout-{'n' * 32}", settings)) <= failures.MAX_DETAIL
+
+
+@pytest.mark.parametrize(
+    ("words", "options", "names"),
+    [
+        pytest.param(
+            "check host and port in [mqtt]", "check --host and --port", "check host and port", id="two keys"
+        ),
+        pytest.param(
+            "see [mqtt] ca_file, key_file", "see --ca-file, --key-file", "see ca_file, key_file", id="a list"
+        ),
+        pytest.param(
+            "check [mqtt] username, and the host", "check --username, and the host",
+            "check username, and the host", id="a word that is no key there",
+        ),
+        pytest.param("is that its TLS port?", "is that its TLS port?", "is that its TLS port?", id="no key"),
+        pytest.param("set tls = false", "leave out --tls", "set tls = false", id="a value"),
+    ],
+)  # fmt: skip
+def test_who_has_no_file_is_told_of_options_or_names(words: str, options: str, names: str) -> None:
+    assert (failures.as_options(words), failures.as_names(words)) == (options, names)
+
+
+@pytest.mark.parametrize("module", [failures, mqtt_client, check], ids=lambda module: module.__name__)
+def test_no_word_of_the_file_is_left_for_who_gave_options(module: ModuleType) -> None:
+    words = [
+        node.value
+        for node in ast.walk(ast.parse(inspect.getsource(module)))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and "[mqtt] " in node.value
+    ]
+    assert words
+    for each in words:
+        # Where the key is put in at run time, it is one of these.
+        whole = f"{each}ca_file" if each.endswith("[mqtt] ") else each
+        assert "[mqtt]" not in failures.as_options(whole)

@@ -187,6 +187,19 @@ def test_a_reader_that_has_had_enough_ends_it_quietly(broker: LocalBroker) -> No
     listening.process.stderr.close()
 
 
+def test_a_broker_that_is_not_there_is_named_with_the_options_that_were_given() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fadeout_broker", "listen", "--host", "127.0.0.1", "--port", "1"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    said = process.stderr.readline()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=WAIT_S)
+    assert "refused by 127.0.0.1:1; is the broker running? check --host and --port" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -194,7 +207,7 @@ def test_a_reader_that_has_had_enough_ends_it_quietly(broker: LocalBroker) -> No
         pytest.param(
             ["listen", "--username", "x", "--password-file", "/nowhere/x"],
             78,
-            "/nowhere/x: no such file or directory",
+            "/nowhere/x: no such file or directory\nhint: check --password-file\n",
             id="no password file",
         ),
         pytest.param(

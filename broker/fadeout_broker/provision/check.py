@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fadeout_broker import connection_options
+from fadeout_broker import connection_options, failures
 from fadeout_broker.errors import SettingsError, UsageError
 from fadeout_broker.provision import certificates
 from fadeout_broker.provision.certificates import SOON_DAYS, Known, Role
@@ -41,7 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
     role = Role(arguments.role) if arguments.role else (known.role if known else Role.DEVICE)
     findings: list[Finding] = []
-    for finding in _ask(settings, name, role, known, arguments):
+    for each in _ask(settings, name, role, known, arguments):
+        finding = each if arguments.config else _of_options(each)
         findings.append(finding)
         if arguments.json:
             sys.stdout.write(msgspec.json.encode(finding).decode() + "\n")
@@ -58,6 +59,12 @@ def _ask(
         yield _of_certificate(known, name, dt.datetime.now(dt.UTC))
     examiner = Examiner(settings, name, role, arguments.timeout)
     yield from examiner.ask(with_own_id=arguments.with_own_id)
+
+
+def _of_options(finding: Finding) -> Finding:
+    """Name the options of this command where the words name a file that nobody gave."""
+    next_step = None if finding.next is None else failures.as_options(finding.next)
+    return msgspec.structs.replace(finding, detail=failures.as_options(finding.detail), next=next_step)
 
 
 def _certificate(settings: BrokerSettings) -> Known | None:

@@ -10,7 +10,6 @@ Sources: MQTT 5.0, sections 3.1 "CONNECT" and 4.4 "Message delivery retry".
 from __future__ import annotations
 
 import logging
-import re
 import ssl
 import threading
 import time
@@ -254,8 +253,7 @@ class Connection:
         client.disconnect()
 
     def _say(self, *, is_up: bool, trouble: str | None) -> None:
-        # The words were written for a device, whose settings are in its file's [mqtt].
-        trouble = None if trouble is None else re.sub(r" (?:in )?\[mqtt\]", "", trouble)
+        trouble = None if trouble is None else failures.as_names(trouble)
         is_news = (is_up, trouble) != (self.is_up, self.trouble)
         self.is_up, self.trouble = is_up, trouble
         if is_news and trouble is not None and not self._stopping.is_set():

@@ -122,7 +122,7 @@ def test_an_unknown_ca_is_named(
         capsys, *options(running.settings("sp-1")), "--ca-file", str(other.path / "ca/ca.crt"), *TIMEOUT
     )
 
-    assert "is from an unknown CA; set [mqtt] ca_file" in found.failed()["connects"]
+    assert "is from an unknown CA; set --ca-file" in found.failed()["connects"]
 
 
 def test_a_missing_client_certificate_is_named(running: House, capsys: pytest.CaptureFixture[str]) -> None:
@@ -227,7 +227,7 @@ def test_a_bad_password_is_named(folder: Path, capsys: pytest.CaptureFixture[str
             "--password-file", str(password), *TIMEOUT,
         )  # fmt: skip
 
-    assert "check [mqtt] username and password_file" in found.failed()["connects"]
+    assert "check --username and --password-file" in found.failed()["connects"]
     assert "wrong" not in json.dumps(found.rows)
 
 
