@@ -8,9 +8,15 @@ until the utterance ends. It ends with the last judged frame; what follows in
 the same block is the next pre-roll. So no sample is ever part of two
 utterances: whoever erases one has erased all of it.
 
+A wake word may be confirmed some time after it rose (`waking.py`, second stage).
+The utterance is then what it would have been without the waiting: pre-roll and
+judgement are counted from where the word rose, and what was said meanwhile is
+speech. For so long, audio before the pre-roll is kept as well.
+
 A wake word that is said while RECORDING belongs to the utterance and starts
-nothing. Whoever stops feeding audio (end of a file, a lost microphone, a
-shutdown) says `cut`, which ends the utterance as if it had become too long.
+nothing, also when it is confirmed after the end. Whoever stops feeding audio (end
+of a file, a lost microphone, a shutdown) says `cut`, which ends the utterance as
+if it had become too long.
 
 `TABLE` is all of it; a pair of state and input that is not listed is a bug in
 this module, and stops the program. Positions are counted in samples from the
@@ -56,10 +62,17 @@ class Detection:
     """The wake-word engine recognised a word."""
 
     sample: int
-    """Samples that the engine had heard by then."""
+    """Samples that had been heard when it was certain."""
     word: str
     score: float
     """Mean probability, 0 to 1."""
+    rose_at: int | None = None
+    """Samples that the first engine had heard, if another one had to confirm it; None: `sample`."""
+
+    @property
+    def rose_sample(self) -> int:
+        """Samples that the engine which heard it first had heard by then: the word has just ended."""
+        return self.sample if self.rose_at is None else self.rose_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +148,22 @@ class Capture:
         settings: where utterances start and end.
         new_detector: called once per utterance; detectors adapt to what they hear, and a fresh one
             makes an utterance independent of the one before.
+        patience_samples: how long after a word rose it may be confirmed at the latest.
     """
 
-    def __init__(self, settings: UtteranceSettings, new_detector: Callable[[], SpeechDetector]) -> None:
+    def __init__(
+        self,
+        settings: UtteranceSettings,
+        new_detector: Callable[[], SpeechDetector],
+        patience_samples: int = 0,
+    ) -> None:
         self._settings = settings
         self._new_detector = new_detector
         self._state = State.IDLE
         self._position = 0
+        self._ended_at = 0
         self._pre_roll_bytes = settings.pre_roll_ms * _BYTES_PER_MS
+        self._patience_bytes = patience_samples * SAMPLE_BYTES
         # While IDLE the pre-roll, while RECORDING the utterance so far.
         self._audio = bytearray()
         self._judged_bytes = 0
@@ -159,7 +180,7 @@ class Capture:
         """Take the next block of audio and the wake words recognised in it, in order of position.
 
         Raises:
-            ValueError: a detection lies outside the block.
+            ValueError: a detection lies outside the block, or rose too long before.
         """
         effects: list[Effect] = []
         start = self._position
@@ -168,14 +189,23 @@ class Capture:
             upto = (detection.sample - start) * SAMPLE_BYTES
             if not taken <= upto <= len(pcm):
                 raise ValueError(f"a detection at sample {detection.sample}, outside the block at {start}")
+            if not 0 <= detection.sample - detection.rose_sample <= self._patience_bytes // SAMPLE_BYTES:
+                raise ValueError(f"a detection at sample {detection.sample} of {detection.rose_sample}")
             effects += self._take(pcm[taken:upto])
-            effects += self._input(Input.WAKE, detection)
             taken = upto
+            # What rose within the utterance before belongs to it.
+            if detection.rose_sample >= self._ended_at:
+                effects += self._wake(detection)
         return effects + self._take(pcm[taken:] if taken else pcm)
 
     def cut(self) -> list[Effect]:
         """End the utterance that is being recorded, if there is one: no more audio will come."""
         return self._input(Input.CUT)
+
+    def _wake(self, detection: Detection) -> list[Effect]:
+        effects = self._input(Input.WAKE, detection)
+        # A short utterance may have been over before its word was confirmed.
+        return effects + self._take(b"") if effects else []
 
     def _take(self, pcm: bytes) -> list[Effect]:
         self._position += len(pcm) // SAMPLE_BYTES
@@ -184,12 +214,12 @@ class Capture:
         if self._state is State.RECORDING and self._judge():
             effects = self._input(Input.END)
         if self._state is State.IDLE:
-            self._forget()
+            self._forget(self._pre_roll_bytes + self._patience_bytes)
         return effects
 
-    def _forget(self) -> None:
-        """Let go of all but the pre-roll."""
-        excess = len(self._audio) - self._pre_roll_bytes
+    def _forget(self, kept_bytes: int) -> None:
+        """Let go of all but the last so many bytes."""
+        excess = len(self._audio) - kept_bytes
         if excess > 0:
             del self._audio[:excess]
 
@@ -217,7 +247,9 @@ class Capture:
 
     def _begin(self, detection: Detection) -> None:
         self._detection = detection
-        self._judged_bytes = len(self._audio)
+        waited_bytes = (detection.sample - detection.rose_sample) * SAMPLE_BYTES
+        self._forget(self._pre_roll_bytes + waited_bytes)
+        self._judged_bytes = len(self._audio) - waited_bytes
         self._endpoint = Endpoint(self._settings)
         self._detector = self._new_detector()
 
@@ -226,9 +258,10 @@ class Capture:
         pcm = bytes(self._audio[:length_bytes])
         # A new buffer, so that the next pre-roll does not stand where the utterance stood.
         self._audio = self._audio[length_bytes:]
+        self._ended_at = start_sample + length_bytes // SAMPLE_BYTES
         span_ms = self._endpoint.speech_span_ms
         spoken = None
         if span_ms is not None:
-            first, last = (self._detection.sample + ms * RATE_HZ // 1000 for ms in span_ms)
+            first, last = (self._detection.rose_sample + ms * RATE_HZ // 1000 for ms in span_ms)
             spoken = (first, last)
         return UtteranceFinished(self._detection, start_sample, self._endpoint.speech_ms / 1000, pcm, spoken)

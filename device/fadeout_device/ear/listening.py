@@ -62,7 +62,8 @@ class Listening:
         return self._capture.cut()
 
     def _new_capture(self) -> Capture:
-        return Capture(self._settings, lambda: WebRtcVad(self._settings.vad_mode))
+        patience_samples = self._wake_words.patience_samples
+        return Capture(self._settings, lambda: WebRtcVad(self._settings.vad_mode), patience_samples)
 
 
 def utterance_message(finished: UtteranceFinished, age_s: float, heard: Heard = NOTHING) -> Utterance:

@@ -60,7 +60,7 @@ class Recognising:
         """Recognise an utterance, however long that takes."""
         if self._recogniser is None or not finished.speech_s:
             return NOTHING
-        at = max(0, finished.detection.sample - finished.start_sample) * SAMPLE_BYTES
+        at = max(0, finished.detection.rose_sample - finished.start_sample) * SAMPLE_BYTES
         try:
             heard = self._recogniser.recognise(finished.pcm[at:])
         except UnavailableError as err:

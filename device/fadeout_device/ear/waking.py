@@ -2,15 +2,16 @@
 
 Theory of operation. An engine gives each word a score, many times a second. A word
 *rises* when its score passes its cutoff; while it stays above, it is the same word
-still. What rises wakes, unless another word has just done so (`refractory_ms`): two
+still. What rises wakes, unless a word that woke rose just before (`refractory_ms`): two
 engines, or two models, that hear one word wake once.
 
 With a second stage, what rises is only a question. The second engine hears nothing all
-day; asked, it is given the last three seconds, and then what follows, for as long as
-such an engine may be behind the first. If its score for the same word passes its cutoff
+day; asked, it is given the last seconds, and then what follows, for as long as such an
+engine may be behind the first. If its score for the same word passes its cutoff
 meanwhile, the word wakes, at the sample up to which the second engine had heard. If not,
-nothing happened. The three seconds are kept in RAM alone, and the second engine forgets
-what it was given as soon as nothing is asked.
+nothing happened. The seconds are kept in RAM alone, and the second engine forgets what it
+was given as soon as nothing is asked. What could not wake, because another word has
+just done so, is not asked about, or not any longer.
 
 Every decision depends on positions in the audio alone, which may be cut into blocks anywhere.
 """
@@ -23,14 +24,17 @@ from typing import TYPE_CHECKING, Protocol
 from fadeout_device.ear.capture import RATE_HZ, SAMPLE_BYTES, Detection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 STEP_SAMPLES = 1_280
 """What openWakeWord takes at once: 80 ms."""
-ASKED_STEPS = 38
-"""Three seconds of audio: the word itself, and the two that the second engine needs before it scores."""
+ASKED_STEPS = 32
+"""2.6 seconds: two that the second engine needs before it scores, and the end of the word."""
 PATIENCE_STEPS = 10
 """0.8 s: in speech by six voices the second engine rose up to 0.6 s after the first."""
+
+PATIENCE_SAMPLES = (PATIENCE_STEPS + 1) * STEP_SAMPLES
+"""A word that rises while another one is asked about waits for a step that is whole."""
 
 _STEP_BYTES = STEP_SAMPLES * SAMPLE_BYTES
 _ASKED_BYTES = ASKED_STEPS * _STEP_BYTES
@@ -93,9 +97,16 @@ class WakeWords:
             if self._rises(score)
         ]
         risen.sort(key=lambda detection: detection.sample)
-        if self._second is not None:
-            risen = self._second.sift(pcm, risen)
-        return [detection for detection in risen if self._wakes(detection)]
+        if self._second is None:
+            return [detection for detection in risen if self._wakes(detection)]
+        # One by one: what has woken decides what is still asked about.
+        confirmed = self._second.sift(pcm, risen, lambda rose: rose.rose_sample >= self._deaf_until)
+        return [detection for detection in confirmed if self._wakes(detection)]
+
+    @property
+    def patience_samples(self) -> int:
+        """How long after a word rose it wakes at the latest."""
+        return 0 if self._second is None else PATIENCE_SAMPLES
 
     def reset(self) -> None:
         """Start afresh: the next sample is number 0."""
@@ -115,9 +126,9 @@ class WakeWords:
         return not was_above
 
     def _wakes(self, detection: Detection) -> bool:
-        if detection.sample < self._deaf_until:
+        if detection.rose_sample < self._deaf_until:
             return False
-        self._deaf_until = detection.sample + self._refractory_samples
+        self._deaf_until = detection.rose_sample + self._refractory_samples
         return True
 
 
@@ -138,16 +149,24 @@ class SecondStage:
         self._best: dict[str, float] = {}
         self._asked: dict[str, Detection] = {}
 
-    def sift(self, pcm: bytes, risen: Sequence[Detection]) -> list[Detection]:
-        """Take the next audio and what rose in it; return what is confirmed, maybe of earlier audio."""
+    def sift(
+        self, pcm: bytes, risen: Sequence[Detection], may_wake: Callable[[Detection], bool]
+    ) -> Iterator[Detection]:
+        """Take the next audio and what rose in it; yield what is confirmed, maybe of earlier audio.
+
+        Args:
+            pcm: the audio.
+            risen: what rose in it, in order.
+            may_wake: whether there is anything to ask; the answer may change with all that is yielded.
+        """
         start, taken = self._position, 0
-        confirmed: list[Detection] = []
         for detection in risen:
             upto = (detection.sample - start) * SAMPLE_BYTES
-            confirmed += self._take(pcm[taken:upto])
+            yield from self._take(pcm[taken:upto], may_wake)
             taken = upto
-            confirmed += self._ask(detection)
-        return confirmed + self._take(pcm[taken:] if taken else pcm)
+            if may_wake(detection):
+                yield from self._ask(detection)
+        yield from self._take(pcm[taken:] if taken else pcm, may_wake)
 
     def reset(self) -> None:
         """Start afresh: the next sample is number 0, and there was silence before."""
@@ -155,46 +174,54 @@ class SecondStage:
         self._recent = bytearray(_ASKED_BYTES)
         self._position = 0
 
-    def _ask(self, detection: Detection) -> list[Detection]:
+    def _ask(self, detection: Detection) -> Iterator[Detection]:
         if detection.word not in self._cutoffs:
-            return [detection]
+            yield detection
+            return
         if not self._asked:
             self._engine.reset()
             self._best = {}
             self._hear(bytes(self._recent))
             self._given_to = self._position
         self._asked.setdefault(detection.word, detection)
-        return self._answers()
+        yield from self._answers()
 
-    def _take(self, pcm: bytes) -> list[Detection]:
+    def _take(self, pcm: bytes, may_wake: Callable[[Detection], bool]) -> Iterator[Detection]:
         self._position += len(pcm) // SAMPLE_BYTES
         self._recent += pcm
-        confirmed: list[Detection] = []
-        while self._asked and self._position - self._given_to >= STEP_SAMPLES:
+        while self._is_asked(may_wake) and self._position - self._given_to >= STEP_SAMPLES:
             start = len(self._recent) - (self._position - self._given_to) * SAMPLE_BYTES
             self._hear(bytes(self._recent[start : start + _STEP_BYTES]))
             self._given_to += STEP_SAMPLES
-            confirmed += self._answers()
+            yield from self._answers()
         del self._recent[: max(len(self._recent) - _ASKED_BYTES, 0)]
-        return confirmed
+
+    def _is_asked(self, may_wake: Callable[[Detection], bool]) -> bool:
+        """Whether anything is still asked, now that maybe something has woken."""
+        if not self._asked:
+            return False
+        self._asked = {word: rose for word, rose in self._asked.items() if may_wake(rose)}
+        if not self._asked:
+            self._end()
+        return bool(self._asked)
 
     def _hear(self, pcm: bytes) -> None:
         for score in self._engine.scores(pcm):
             self._best[score.word] = max(score.value, self._best.get(score.word, 0.0))
 
-    def _answers(self) -> list[Detection]:
-        """Return what is confirmed by now, and let go of what has waited long enough."""
+    def _answers(self) -> Iterator[Detection]:
+        """Yield what is confirmed by now, and let go of what has waited long enough."""
         confirmed = []
-        for word, detection in tuple(self._asked.items()):
+        for word, rose in tuple(self._asked.items()):
             if self._best.get(word, 0.0) > self._cutoffs[word]:
-                sample = max(detection.sample, self._given_to)
-                confirmed.append(Detection(sample, word, detection.score))
+                sample = max(rose.sample, self._given_to)
+                confirmed.append(Detection(sample, word, rose.score, rose.sample))
                 del self._asked[word]
-            elif self._given_to - detection.sample >= PATIENCE_STEPS * STEP_SAMPLES:
+            elif self._given_to - rose.sample >= PATIENCE_STEPS * STEP_SAMPLES:
                 del self._asked[word]
         if not self._asked:
             self._end()
-        return confirmed
+        yield from confirmed
 
     def _end(self) -> None:
         self._engine.reset()

@@ -45,9 +45,9 @@ def audio(pattern: str) -> bytes:
     return bytes(pcm)
 
 
-def run(pcm: bytes, detections: list[Detection], cuts: list[int]) -> list[Effect]:
+def run(pcm: bytes, detections: list[Detection], cuts: list[int], patience: int = 0) -> list[Effect]:
     """Feed the audio, cut at these samples."""
-    capture = Capture(SETTINGS, LoudIsSpeech)
+    capture = Capture(SETTINGS, LoudIsSpeech, patience)
     effects: list[Effect] = []
     for start, end in itertools.pairwise([0, *sorted(cuts), len(pcm) // 2]):
         inside = [d for d in detections if start < d.sample <= end]
@@ -110,6 +110,38 @@ def test_a_detection_outside_the_block_is_refused() -> None:
         Capture(SETTINGS, LoudIsSpeech).feed(audio("."), [Detection(481, "a", 0.9)])
 
 
+PATIENCE = 40 * FRAME
+
+
+def test_what_is_said_before_the_word_is_confirmed_is_speech_of_the_utterance() -> None:
+    pcm = audio("." * 20 + "####" + "." * 30)
+    effects = run(pcm, [Detection(26 * FRAME, "a", 0.9, 17 * FRAME)], [], PATIENCE)
+    (utterance,) = finished(effects)
+    assert effects[0] == WakeHeard(utterance.detection)
+    assert (utterance.speech_s, utterance.speech_span) == (0.12, (20 * FRAME, 24 * FRAME))
+    assert (utterance.start_sample, utterance.end_sample) == (17 * FRAME - PRE_ROLL, 28 * FRAME)
+
+
+def test_an_utterance_may_be_over_when_its_word_is_confirmed() -> None:
+    pcm = audio("." * 20 + "####" + "." * 40)
+    wake = Detection(40 * FRAME, "a", 0.9, 17 * FRAME)
+    first, second = finished(run(pcm, [wake, Detection(41 * FRAME, "b", 0.9)], [], PATIENCE))
+    assert (first.start_sample, first.end_sample) == (17 * FRAME - PRE_ROLL, 28 * FRAME)
+    assert second.start_sample == 41 * FRAME - PRE_ROLL
+
+
+def test_what_rose_within_an_utterance_belongs_to_it_also_when_it_is_confirmed_after_its_end() -> None:
+    pcm = audio("." * 20 + "####" + "." * 40)
+    within = Detection(40 * FRAME, "b", 0.9, 27 * FRAME)
+    assert len(finished(run(pcm, [Detection(17 * FRAME, "a", 0.9), within], [], PATIENCE))) == 1
+
+
+@pytest.mark.parametrize("rose_at", [18 * FRAME + 1, 17 * FRAME - 1])
+def test_a_word_that_rose_later_or_too_long_ago_is_refused(rose_at: int) -> None:
+    with pytest.raises(ValueError, match=f"of {rose_at}"):
+        run(audio("." * 30), [Detection(18 * FRAME, "a", 0.9, rose_at)], [], FRAME)
+
+
 def test_an_utterance_shows_no_audio() -> None:
     (utterance,) = finished(run(audio("." * 30), [Detection(480, "a", 0.9)], []))
     assert "pcm" not in repr(utterance)
@@ -152,3 +184,23 @@ def test_wherever_blocks_are_cut(data: st.DataObject) -> None:
         assert start == max(wake - PRE_ROLL, before), "the pre-roll is not whole"
         assert end - start <= LONGEST
         before = end
+
+
+@given(st.data())
+def test_waiting_for_a_confirmation_changes_nothing_but_when_it_is_told(data: st.DataObject) -> None:
+    pcm = audio(data.draw(st.text("#.", min_size=1, max_size=120)))
+    length = len(pcm) // 2
+    rises = data.draw(st.lists(st.integers(1, length), unique=True, max_size=5).map(sorted))
+    confirmed = [min(length, rose + data.draw(st.integers(0, PATIENCE))) for rose in rises]
+    # Each after the one before, as `waking.py` says them.
+    confirmed = list(itertools.accumulate(confirmed, max))
+    late = [Detection(s, "a", 0.9, rose) for rose, s in zip(rises, confirmed, strict=True)]
+    late = [d for d in late if d.sample - d.rose_sample <= PATIENCE]
+    at_once = [Detection(d.rose_sample, "a", 0.9) for d in late]
+    cuts = data.draw(st.lists(st.integers(0, length), max_size=8))
+
+    def content(detections: list[Detection], patience: int) -> list[tuple[object, ...]]:
+        every = finished(run(pcm, detections, cuts, patience))
+        return [(u.detection.rose_sample, u.start_sample, u.pcm, u.speech_s, u.speech_span) for u in every]
+
+    assert content(late, PATIENCE) == content(at_once, 0)

@@ -5,20 +5,21 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+import msgspec
 import pymicro_wakeword
 import pytest
 
 from fadeout_device.config import Config
 from fadeout_device.ear.adapters.audiofile import AudioFile
-from fadeout_device.ear.adapters.wakeword import wake_words
+from fadeout_device.ear.adapters.wakeword import engine, wake_words
 from fadeout_device.ear.capture import RATE_HZ, Effect, UtteranceFinished
 from fadeout_device.ear.listening import Listening
 from fadeout_device.ear.outcome import judge
-from fadeout_device.ear.waking import PATIENCE_STEPS, STEP_SAMPLES
+from fadeout_device.ear.waking import ASKED_STEPS, PATIENCE_STEPS, STEP_SAMPLES
 from fadeout_device.policy import PolicyError
-from fadeout_device.wake_words import WakeSettings
+from fadeout_device.wake_words import WakeSettings, second_models
 
 if TYPE_CHECKING:
     from device.ear.conftest import Spoken
@@ -156,6 +157,36 @@ def test_an_own_model_listens_beside_a_bundled_one_and_they_wake_once(own: Path,
     words = wake_words(WakeSettings(words=(str(own), "alexa")))
     assert words.words == ("computer", "alexa")
     assert len(detections(words, pcm_of(spoken.folder / "alexa_slt.wav"), 2880)) == 1
+
+
+@pytest.mark.parametrize("stage", ["none", "openwakeword"])
+def test_one_word_that_two_engines_hear_wakes_once(
+    stage: Literal["none", "openwakeword"], tmp_path: Path, spoken: Spoken
+) -> None:
+    openwakeword = pytest.importorskip("pyopen_wakeword")
+    theirs = tmp_path / "computer.tflite"
+    shutil.copy(Path(openwakeword.__file__).parent / "models" / "alexa.tflite", theirs)
+    settings = WakeSettings(words=("alexa", str(theirs)), second_stage=stage, refractory_ms=0)
+    pcm = pcm_of(spoken.folder / "alexa_slt.wav")
+    # Both engines hear it: this is what the refractory time is there for.
+    assert {found.word for found in detections(wake_words(settings), pcm, 2880)} == {"alexa", "computer"}
+    once = wake_words(msgspec.structs.replace(settings, refractory_ms=1_000))
+    assert len(detections(once, pcm, 2880)) == 1
+
+
+def test_seconds_heard_together_score_as_one_after_the_other(spoken: Spoken) -> None:
+    pytest.importorskip("pyopen_wakeword")
+    models = second_models(WakeSettings(words=("alexa", "okay_nabu"), second_stage="openwakeword"))
+    pcm = pcm_of(spoken.folder / "alexa_slt.wav")
+    apart, together = engine("openwakeword", models), engine("openwakeword", models, ASKED_STEPS)
+    for _ in range(2):
+        scores = list(together.scores(pcm))
+        others = list(apart.scores(pcm))
+        assert [(s.sample, s.word) for s in scores] == [(s.sample, s.word) for s in others]
+        assert [s.value for s in scores] == pytest.approx([s.value for s in others], abs=1e-4)
+        assert max(s.value for s in scores) > 0.9
+        together.reset()
+        apart.reset()
 
 
 @pytest.mark.parametrize("damage", ["cut short", "of the other engine"])

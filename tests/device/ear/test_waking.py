@@ -50,7 +50,7 @@ class Played:
 
 
 class Loudness:
-    """An engine that scores a word by the loudest sample of each step: it depends on the audio alone."""
+    """An engine that scores two words by the loudest sample of each step: it depends on the audio alone."""
 
     def __init__(self) -> None:
         self.rest = b""
@@ -64,6 +64,7 @@ class Loudness:
             step, self.rest = self.rest[: 2 * STEP_SAMPLES], self.rest[2 * STEP_SAMPLES :]
             self.heard += STEP_SAMPLES
             yield Score(self.heard, "a", max(step) / 255)
+            yield Score(self.heard, "b", max(step[STEP_SAMPLES:]) / 255)
 
     def reset(self) -> None:
         self.rest, self.heard = b"", 0
@@ -112,10 +113,9 @@ def test_after_a_reset_everything_is_forgotten() -> None:
     assert [d.sample for d in woken(words, 4 * HOP)] == [2 * HOP]
 
 
-def staged(second: Played | Loudness, **first: dict[int, float]) -> WakeWords:
-    return WakeWords(
-        [Played(HOP, **first)], dict.fromkeys(first, 0.5), 0, SecondStage(second, dict.fromkeys(first, 0.3))
-    )
+def staged(second: Played | Loudness, refractory_ms: int = 0, **first: dict[int, float]) -> WakeWords:
+    stage = SecondStage(second, dict.fromkeys(first, 0.3))
+    return WakeWords([Played(HOP, **first)], dict.fromkeys(first, 0.5), refractory_ms, stage)
 
 
 def test_the_second_stage_hears_nothing_until_it_is_asked() -> None:
@@ -135,7 +135,7 @@ def test_what_the_second_stage_rejects_does_not_wake_and_costs_a_bounded_time() 
 def test_what_the_second_stage_has_heard_already_wakes_at_once() -> None:
     second = Played(STEP_SAMPLES, a={ASKED_STEPS - 2: 0.4})
     (found,) = woken(staged(second, a={500: 0.9}), 10 * RATE_HZ)
-    assert (found.sample, found.score) == (500 * HOP, 0.9)
+    assert (found.sample, found.score, found.rose_sample) == (500 * HOP, 0.9, 500 * HOP)
     assert second.total == ASKED_STEPS * STEP_SAMPLES
 
 
@@ -143,6 +143,7 @@ def test_the_second_stage_may_be_behind_the_first() -> None:
     second = Played(STEP_SAMPLES, a={ASKED_STEPS + PATIENCE_STEPS: 0.4})
     (found,) = woken(staged(second, a={500: 0.9}), 10 * RATE_HZ)
     assert found.sample == 500 * HOP + PATIENCE_STEPS * STEP_SAMPLES
+    assert found.rose_sample == 500 * HOP
     too_late = Played(STEP_SAMPLES, a={ASKED_STEPS + PATIENCE_STEPS + 1: 0.4})
     assert woken(staged(too_late, a={500: 0.9}), 10 * RATE_HZ) == []
 
@@ -151,6 +152,26 @@ def test_two_words_are_asked_about_in_one_go() -> None:
     second = Played(STEP_SAMPLES, a={}, b={ASKED_STEPS + 2: 0.4})
     (found,) = woken(staged(second, a={500: 0.9}, b={510: 0.9}), 10 * RATE_HZ)
     assert found.word == "b"
+
+
+def test_of_two_words_that_the_second_stage_confirms_one_wakes_and_the_other_is_let_go() -> None:
+    second = Played(STEP_SAMPLES, a={ASKED_STEPS + 1: 0.4}, b={ASKED_STEPS + 2: 0.4})
+    words = staged(second, 1_000, a={500: 0.9}, b={501: 0.9})
+    assert [d.word for d in woken(words, 10 * RATE_HZ)] == ["a"]
+    assert second.total == (ASKED_STEPS + 1) * STEP_SAMPLES
+
+
+def test_what_could_not_wake_is_not_asked_about() -> None:
+    second = Played(STEP_SAMPLES, a={ASKED_STEPS: 0.4})
+    words = staged(second, 1_000, a={500: 0.9, 520: 0.9, 599: 0.9})
+    assert [d.sample for d in woken(words, 10 * RATE_HZ)] == [500 * HOP]
+    assert second.total == ASKED_STEPS * STEP_SAMPLES
+
+
+def test_the_refractory_time_counts_from_where_the_word_rose() -> None:
+    second = Played(STEP_SAMPLES, a={ASKED_STEPS + PATIENCE_STEPS: 0.4})
+    words = staged(second, 1_000, a={500: 0.9, 600: 0.9})
+    assert [d.rose_sample for d in woken(words, 10 * RATE_HZ)] == [500 * HOP, 600 * HOP]
 
 
 def test_a_word_that_it_is_not_asked_about_wakes_without_it() -> None:
@@ -162,16 +183,20 @@ def test_a_word_that_it_is_not_asked_about_wakes_without_it() -> None:
 
 @given(
     rises=st.sets(st.integers(1, 600), max_size=4),
+    others=st.sets(st.integers(1, 600), max_size=3),
     loud=st.sets(st.integers(0, 599), max_size=3),
     cuts=st.lists(st.integers(1, 30_000), max_size=12),
+    refractory_ms=st.sampled_from((0, 300, 1_000)),
 )
-def test_what_wakes_does_not_depend_on_blocks(rises: set[int], loud: set[int], cuts: list[int]) -> None:
+def test_what_wakes_does_not_depend_on_blocks(
+    rises: set[int], others: set[int], loud: set[int], cuts: list[int], refractory_ms: int
+) -> None:
     audio = bytearray(600 * HOP * 2)
     for at in loud:
         audio[at * HOP * 2] = 200
     heard = []
     for blocks in ([len(audio) // 2], cuts):
-        words = staged(Loudness(), a=dict.fromkeys(rises, 0.9))
+        words = staged(Loudness(), refractory_ms, a=dict.fromkeys(rises, 0.9), b=dict.fromkeys(others, 0.9))
         at, found = 0, []
         for samples in (*blocks, len(audio) // 2):
             before = at // 2
@@ -181,6 +206,7 @@ def test_what_wakes_does_not_depend_on_blocks(rises: set[int], loud: set[int], c
             # As the capture asks: in order, and within the block.
             assert all(before <= d.sample <= at // 2 for d in new)
             assert new == sorted(new, key=lambda d: d.sample)
+            assert all(0 <= d.sample - d.rose_sample <= words.patience_samples for d in new)
             found += new
         heard.append(found)
     assert heard[0] == heard[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fadeout_device.ear.adapters.microwakeword import MicroWakeWords
-from fadeout_device.ear.waking import SecondStage, WakeWords
+from fadeout_device.ear.waking import ASKED_STEPS, SecondStage, WakeWords
 from fadeout_device.wake_words import check_files, first_models, second_models
 
 if TYPE_CHECKING:
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from fadeout_device.wake_words import EngineName, WakeModel, WakeSettings
 
 
-def engine(name: EngineName, models: Sequence[WakeModel]) -> MicroWakeWords | OpenWakeWords:
-    """Return an engine with its models loaded.
+def engine(
+    name: EngineName, models: Sequence[WakeModel], together_steps: int = 0
+) -> MicroWakeWords | OpenWakeWords:
+    """Return an engine with its models loaded; `together_steps` is for openWakeWord, and what it says there.
 
     Raises:
         PolicyError: a model that cannot be run.
@@ -25,7 +27,7 @@ def engine(name: EngineName, models: Sequence[WakeModel]) -> MicroWakeWords | Op
         return MicroWakeWords(models)
     from fadeout_device.ear.adapters.openwakeword import OpenWakeWords as Engine  # noqa: PLC0415 - an extra
 
-    return Engine(models)
+    return Engine(models, together_steps)
 
 
 def engines(settings: WakeSettings) -> list[MicroWakeWords | OpenWakeWords]:
@@ -47,6 +49,6 @@ def wake_words(settings: WakeSettings) -> WakeWords:
     cutoffs = {model.word: found[model.word] for model in first_models(settings)}
     second = None
     if asked := second_models(settings):
-        judge = engine("openwakeword", asked)
+        judge = engine("openwakeword", asked, ASKED_STEPS)
         second = SecondStage(judge, judge.cutoffs)
     return WakeWords(listening, cutoffs, settings.refractory_ms, second)
