@@ -195,17 +195,12 @@ class Capture:
             taken = upto
             # What rose within the utterance before belongs to it.
             if detection.rose_sample >= self._ended_at:
-                effects += self._wake(detection)
+                effects += self._input(Input.WAKE, detection)
         return effects + self._take(pcm[taken:] if taken else pcm)
 
     def cut(self) -> list[Effect]:
         """End the utterance that is being recorded, if there is one: no more audio will come."""
         return self._input(Input.CUT)
-
-    def _wake(self, detection: Detection) -> list[Effect]:
-        effects = self._input(Input.WAKE, detection)
-        # A short utterance may have been over before its word was confirmed.
-        return effects + self._take(b"") if effects else []
 
     def _take(self, pcm: bytes) -> list[Effect]:
         self._position += len(pcm) // SAMPLE_BYTES

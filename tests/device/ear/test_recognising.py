@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import logging
@@ -81,6 +82,14 @@ def outcomes(recognising: Recognising, number: int) -> list[Recognised]:
 
 def test_only_what_follows_the_wake_word_is_heard(recognising: Recognising, fake: Fake) -> None:
     assert recognising.now(finished(mark=7)) == ON
+    assert fake.asked == [bytes([7, 0, 7, 0])]
+
+
+def test_what_was_said_before_the_wake_word_was_confirmed_is_heard(
+    recognising: Recognising, fake: Fake
+) -> None:
+    confirmed_later = Detection(104, "okay_nabu", 0.9, 102)
+    recognising.now(dataclasses.replace(finished(mark=7), detection=confirmed_later))
     assert fake.asked == [bytes([7, 0, 7, 0])]
 
 

@@ -143,6 +143,24 @@ def test_the_second_stage_rejects_what_the_first_heard_wrongly_and_keeps_the_res
         assert first.sample <= second.sample <= first.sample + PATIENCE_STEPS * STEP_SAMPLES
 
 
+def test_an_utterance_is_the_same_when_its_word_is_confirmed_later(spoken: Spoken) -> None:
+    pytest.importorskip("pyopen_wakeword")
+    found = []
+    for stage in (WakeSettings(), WakeSettings(second_stage="openwakeword", second_stage_cutoff=0.3)):
+        listening = Listening(Config(wake=stage))
+        pcm = pcm_of(spoken.folder / "two_utterances.wav")
+        effects = [
+            effect for at in range(0, len(pcm), 2880) for effect in listening.hear(pcm[at : at + 2880])
+        ]
+        effects += listening.end()
+        found.append([effect for effect in effects if isinstance(effect, UtteranceFinished)])
+    at_once, later = found
+    assert any(utterance.detection.sample > utterance.detection.rose_sample for utterance in later)
+    assert [(u.start_sample, u.pcm, u.speech_span) for u in later] == [
+        (u.start_sample, u.pcm, u.speech_span) for u in at_once
+    ]
+
+
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
     """Give a copy of the bundled alexa under another name."""
