@@ -218,6 +218,8 @@ class StatusReport(Message, tag="status_report", frozen=True):
     """Utterances that were lost, because the vault did not take them."""
     recogniser: str
     """Why utterances are not recognised just now, in words; empty: they are, or nothing should."""
+    voice: str
+    """Why answers to voice commands are not spoken, in words; empty: they are, or nothing should."""
     light: str
     """What the light is and shows, in words."""
     ear: Literal["connected", "away"]

@@ -81,6 +81,8 @@ class EarState(Message, tag="ear_state", omit_defaults=True, frozen=True):
     """Utterances given up since the ear started, because the vault did not take them in time."""
     recogniser: Line = ""
     """Why utterances are not recognised just now, in words; empty: they are, or nothing should."""
+    voice: Line = ""
+    """Why answers to voice commands are not spoken, in words; empty: they are, or nothing should."""
 
 
 class Wake(Message, frozen=True):

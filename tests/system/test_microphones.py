@@ -188,7 +188,9 @@ def test_devices_are_listed_with_channels_rates_and_levels(sound_card: SoundCard
 
 def test_a_running_fadeout_says_what_became_of_its_microphone(home: Home, sound_card: SoundCard) -> None:
     """Pulled out, plugged in again, and a sound system that is stuck: without anybody's doing anything."""
-    home.config.write_text('[microphone]\ndevice = "fakemic"\n[mqtt]\nenabled = false\n')
+    home.config.write_text(
+        '[microphone]\ndevice = "fakemic"\n[mqtt]\nenabled = false\n[voice]\nspeak = "espaek-ng"\n'
+    )
 
     def listens() -> bool:
         status = home.status()
@@ -199,7 +201,9 @@ def test_a_running_fadeout_says_what_became_of_its_microphone(home: Home, sound_
         sound_card.unplug()
         lost = wait_for(lambda: (now := home.status()) and not now.listening and now, "the loss is told")
         assert "fakemic" in lost.problem or "microphone" in lost.problem
-        assert "not listening: " in home.verb("status").stdout
+        status = home.verb("status").stdout
+        assert "not listening: " in status
+        assert "there is no program espaek-ng" in status
         sound_card.plug_in()
         wait_for(listens, "it listens again")
         assert home.ask("status")["reopened"] == 1

@@ -12,6 +12,7 @@ from fadeout_device.cli import shown
 from fadeout_device.cli.places import config_file
 from fadeout_device.ear.adapters.dictionary import refuse_unknown_words
 from fadeout_device.ear.adapters.gpio import refuse_without_gpio
+from fadeout_device.ear.adapters.speaking import argv_of, why_missing
 from fadeout_device.policy import PolicyError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def add_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
         help="check the configuration file; exit code 78 if it cannot be used",
         description=(
             "Says file:line, the key, what was given and what is allowed. Checks the actions file, too,"
-            " if there is a recogniser, and whether there is GPIO, if a pin is named."
+            " if there is a recogniser, and whether there are GPIO, for a pin, and the program that speaks."
         ),
     )
     verb.add_argument("file", nargs="?", help="the file; without it, the one that fadeout run would read")
@@ -56,12 +57,20 @@ def check_config(arguments: argparse.Namespace) -> int:
         wake_words.check_files(loaded.wake)
     except PolicyError as err:
         raise config.located(err, path) from err
-    answer = {"file": None if path is None else str(path), "ok": True, "policy_hash": loaded.policy.hash}
+    missing = why_missing(argv_of(loaded.voice.speak)) if loaded.voice.commands else ""
+    answer = {
+        "file": None if path is None else str(path),
+        "ok": True,
+        "policy_hash": loaded.policy.hash,
+        "warnings": [missing] if missing else [],
+    }
     if arguments.json:
         shown.print_json(answer)
     else:
         name = "the built-in defaults" if path is None else str(path)
         shown.print_lines(f"{name}: ok, policy {loaded.policy.hash[:16]}")
+        if missing:
+            shown.print_lines(f"warning: {missing}")
     return 0
 
 

@@ -58,6 +58,7 @@ def status(arguments: argparse.Namespace) -> int:
         ["level", _level(answer)],
         ["lost", _lost(answer)],
         *([["RECOGNISER", answer.recogniser]] if answer.recogniser else []),
+        *([["VOICE", answer.voice]] if answer.voice else []),
         *[["ALARM", line] for line in answer.alarms],
         *modes.lines(answer.modes),
         ["held", shown.count(answer.held, "recording")],

@@ -95,7 +95,8 @@ def _live(
         from fadeout_device.ear.adapters.gpio import PushButton  # noqa: PLC0415
 
         link.take_press = PushButton(settings.config.button, settings.state / "run").take
-    speaking = Speaking(argv_of(settings.config.voice.speak))
+    voice = settings.config.voice
+    speaking = Speaking(argv_of(voice.speak) if voice.commands else ())
     try:
         live = Live(settings.config, listening, link, stop, recognising, speaking, light=lamp)
         live.run(waits=settings.waits)

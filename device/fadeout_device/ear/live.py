@@ -258,6 +258,7 @@ class Live:
             problem=problem[:_MAX_NAME],
             dropped=self._link.dropped,
             recogniser=self._recognising.error,
+            voice=self._speaking.problem[:_MAX_NAME],
         )
         if microphone is not None and self._state is not None and self._state.listening:
             before = self._state

@@ -284,6 +284,7 @@ class Desk:
                 level_dbfs=ear.level_dbfs,
                 dropped=ear.dropped,
                 recogniser=ear.recogniser,
+                voice=ear.voice,
                 light=light_in_words(self._service.light),
                 ear="away" if self._service.ear is None else "connected",
                 reporter="connected" if self._service.is_reporter_here else "away",

@@ -52,3 +52,20 @@ def test_check_config_checks_the_actions_too(
     (tmp_path / "actions.toml").write_text(text)
     assert main([*config, "check-config"]) == 78
     assert f"actions.toml{told}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("voice", "warned"),
+    [
+        pytest.param('speak = "espaek-ng"', True, id="a program that is not there"),
+        pytest.param('speak = "espaek-ng"\ncommands = false', False, id="nothing is answered"),
+        pytest.param('speak = "none"', False, id="nothing is to be said"),
+    ],
+)
+def test_check_config_warns_of_a_program_that_cannot_speak(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], voice: str, *, warned: bool
+) -> None:
+    (tmp_path / "f.toml").write_text(f"[voice]\n{voice}\n")
+    assert main(["--config", str(tmp_path / "f.toml"), "check-config"]) == 0
+    told = "warning: answers are not spoken: there is no program espaek-ng; see speak under [voice]\n"
+    assert (told in capsys.readouterr().out) is warned

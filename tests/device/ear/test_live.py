@@ -211,6 +211,15 @@ def test_the_microphone_stays_closed_until_the_vault_is_ready(
     assert stop(ear) == (0, b"")
 
 
+@pytest.mark.usefixtures("no_sound_card")
+def test_that_answers_cannot_be_spoken_is_told_before_anybody_asks(state: Path, vault: FakeVault) -> None:
+    vault.is_muted = True
+    ear = start(state, '[voice]\nspeak = "espaek-ng"\n')
+    vault.wait_for(EarState)
+    assert state_of(vault).voice.startswith("answers are not spoken: there is no program espaek-ng")
+    assert stop(ear) == (0, b"")
+
+
 @pytest.mark.usefixtures("vault", "no_sound_card")
 def test_without_a_microphone_it_says_so(state: Path) -> None:
     ear = start(state)

@@ -5,18 +5,26 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 import pytest
 
-from fadeout_device.ear.adapters.speaking import ECHO_S, LONGEST_S, Speaking, argv_of
+from fadeout_device.config import Config
+from fadeout_device.ear.adapters.microphone import Block
+from fadeout_device.ear.adapters.speaking import ECHO_S, LONGEST_S, Speaking, argv_of, why_missing
+from fadeout_device.ear.adapters.vault_link import VaultLink
+from fadeout_device.ear.live import Live
+from fadeout_device.ear.stopping import Stop
 from fadeout_device.ear.telling import sentence
 from fadeout_device.messages import Told
 from rig_waiting import wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from fadeout_device.ear.capture import Effect
+    from fadeout_device.ear.listening import Listening
 
 ANSWER = "3 recordings"
 
@@ -111,12 +119,21 @@ def test_a_program_that_does_not_end_is_ended(tmp_path: Path, caplog: pytest.Log
     clock.now_s += LONGEST_S + 1
     speaking.tend()
     assert is_silent(speaking, clock)
+    assert f"took more than {LONGEST_S:g} s" in speaking.problem
+    assert speaking.problem in caplog.text
     assert ANSWER not in caplog.text
 
 
-@pytest.mark.parametrize("argv", [("/nonexistent/speak",), (sys.executable, "-c", "raise SystemExit(3)")])
+@pytest.mark.parametrize(
+    ("argv", "why"),
+    [
+        pytest.param(("/nonexistent/speak",), "there is no program /nonexistent/speak", id="not there"),
+        pytest.param(("/etc/passwd",), "there is no program /etc/passwd", id="no program"),
+        pytest.param((sys.executable, "-c", "raise SystemExit(3)"), "exit code 3", id="it fails"),
+    ],
+)
 def test_one_that_does_not_work_is_told_once_and_never_what_it_was_to_say(
-    argv: tuple[str, ...], caplog: pytest.LogCaptureFixture
+    argv: tuple[str, ...], why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = Clock()
     speaking = Speaking(argv, clock)
@@ -125,7 +142,26 @@ def test_one_that_does_not_work_is_told_once_and_never_what_it_was_to_say(
             speaking.say(ANSWER)
             wait_for(lambda: is_silent(speaking, clock), "silence")
     assert len(caplog.records) == 1
-    assert ANSWER not in caplog.text
+    assert why in speaking.problem
+    assert speaking.problem.endswith("see speak under [voice]")
+    assert ANSWER not in caplog.text + speaking.problem
+
+
+def test_what_is_missing_is_known_before_anybody_asks_and_forgotten_once_it_speaks(tmp_path: Path) -> None:
+    clock, path = Clock(), tmp_path / "speak"
+    speaking = Speaking((str(path),), clock)
+    assert f"there is no program {path}" in speaking.problem
+    path.write_text("#!/bin/sh\ncat >/dev/null\n")
+    path.chmod(0o700)
+    speaking.say(ANSWER)
+    wait_for(lambda: is_silent(speaking, clock), "silence")
+    assert speaking.problem == ""
+
+
+def test_of_what_is_usually_missing_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert "sudo apt-get install espeak-ng" in why_missing(("espeak-ng",))
+    assert why_missing(()) == ""
 
 
 def test_with_none_nothing_is_said() -> None:
@@ -141,3 +177,47 @@ def test_closed_it_is_silent(tmp_path: Path) -> None:
     speaking.say("two")
     speaking.close()
     assert is_silent(speaking, clock)
+
+
+class Ears:
+    """Hears, and keeps what was said to it, as the pre-roll does."""
+
+    words, position, is_recording = ("okay_nabu",), 0, False
+
+    def __init__(self) -> None:
+        self.kept = b""
+        self.ends = 0
+
+    def begin(self) -> None:
+        self.kept = b""
+
+    def hear(self, pcm: bytes) -> list[Effect]:
+        self.kept += pcm
+        return []
+
+    def end(self) -> list[Effect]:
+        self.ends += 1
+        return []
+
+
+def test_nothing_of_what_it_hears_while_it_speaks_is_in_the_pre_roll(tmp_path: Path) -> None:
+    """What was heard before is finished, and not joined to what comes after."""
+    clock, ears, go = Clock(), Ears(), tmp_path / "go"
+    speaking = Speaking(program(go, """
+while not __import__('os').path.exists(sys.argv[1]): time.sleep(0.01)"""), clock)  # fmt: skip
+    live = Live(Config(), cast("Listening", ears), VaultLink(tmp_path / "sock"), Stop(), speaking=speaking)
+
+    def hear(sample: bytes) -> None:
+        live._hear(Block(sample * 2880, clock.now_s))
+
+    hear(b"\1")
+    speaking.say("hello")
+    hear(b"\2")
+    hear(b"\2")
+    assert (ears.kept, ears.ends) == (b"", 1)
+    go.touch()
+    wait_for(lambda: is_silent(speaking, clock), "silence")
+    hear(b"\2")
+    clock.now_s += 2 * ECHO_S
+    hear(b"\3")
+    assert set(ears.kept) == {3}

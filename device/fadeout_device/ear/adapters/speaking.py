@@ -1,8 +1,8 @@
 """Says sentences, one after the other, by a program that reads them on its standard input.
 
 No shell, and nothing of the sentence in the program's arguments, which every process of
-the machine can read. One that takes too long is ended; one that does not work is told
-once, without the sentence. Waits for nothing: whoever holds this calls `tend` often.
+the machine can read. One that takes too long is ended; why one does not work is told
+once, without the sentence, and kept until it works. Waits for nothing: whoever holds this calls `tend` often.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import shutil
 import subprocess
 import time
 from collections import deque
@@ -33,6 +34,14 @@ def argv_of(speak: str | tuple[str, ...]) -> tuple[str, ...]:
     return () if argv in {(), ("none",), ("",)} else argv
 
 
+def why_missing(argv: tuple[str, ...]) -> str:
+    """Say that the program is not there, and what to do; empty: it is, or nothing is to be said."""
+    if not argv or shutil.which(argv[0]) is not None:
+        return ""
+    install = "; install it with: sudo apt-get install espeak-ng" if argv[0] == "espeak-ng" else ""
+    return f"answers are not spoken: there is no program {argv[0]}{install}; see speak under [voice]"
+
+
 class Speaking:
     """Says sentences. Not for two threads.
 
@@ -47,6 +56,8 @@ class Speaking:
         self._waiting: deque[str] = deque(maxlen=MAX_WAITING)
         self._process: subprocess.Popen[bytes] | None = None
         self._began_mono_s = -math.inf
+        self.problem = why_missing(argv)
+        """Why the last sentence was not said, or the next will not be, in words; empty: all is well."""
         self._is_told = False
         self._heard_until_mono_s = -math.inf
 
@@ -62,13 +73,12 @@ class Speaking:
             code = self._process.poll()
             if code is None and self._clock() - self._began_mono_s > LONGEST_S:
                 self._process.kill()
-                code = self._process.wait()
-            if code is None:
+                self._process.wait()
+                self._end(f"{self._argv[0]} took more than {LONGEST_S:g} s, and was ended")
+            elif code is None:
                 return
-            self._process = None
-            self._heard_until_mono_s = self._clock() + ECHO_S
-            if code:
-                self._tell_once(f"exit code {code}")
+            else:
+                self._end(f"{self._argv[0]} ended with exit code {code}" if code else "")
         if self._waiting:
             self._begin(self._waiting.popleft())
 
@@ -91,7 +101,8 @@ class Speaking:
                 self._argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )
         except OSError as err:
-            self._tell_once(os.strerror(err.errno or 0).lower())
+            why = f"{self._argv[0]}: {os.strerror(err.errno or 0).lower()}"
+            self._note(why_missing(self._argv) or _not_spoken(why))
             return
         self._began_mono_s = self._clock()
         assert process.stdin is not None  # noqa: S101 - a pipe
@@ -102,7 +113,17 @@ class Speaking:
         except BrokenPipeError:
             pass  # its exit code tells
 
-    def _tell_once(self, why: str) -> None:
-        if not self._is_told:
-            log.warning("answers are not spoken: %s; see speak under [voice]", why)
-        self._is_told = True
+    def _end(self, why: str) -> None:
+        """Note that the program has ended; `why` not as it should, empty: it did."""
+        self._process = None
+        self._heard_until_mono_s = self._clock() + ECHO_S
+        self._note(_not_spoken(why) if why else "")
+
+    def _note(self, problem: str) -> None:
+        if problem and not self._is_told:
+            log.warning("%s", problem)
+        self.problem, self._is_told = problem, bool(problem)
+
+
+def _not_spoken(why: str) -> str:
+    return f"answers are not spoken: {why}; see speak under [voice]"
