@@ -22,7 +22,7 @@ RARE_WORDS = ("walrus", "marmalade")
 PHRASE = f"tell the {RARE_WORDS[0]} about {RARE_WORDS[1]}"
 _VOICE = "awb"
 _PEAK = 20_000
-_LEAD_S, _PAUSE_S, _TAIL_S = 1.0, 0.4, 1.4
+LEAD_S, PAUSE_S, _TAIL_S = 1.0, 0.4, 1.4
 
 
 class Speech(NamedTuple):
@@ -78,5 +78,5 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Speech:
     """Give the wake word and the phrase, with room before and after."""
     if shutil.which("flite") is None:
         pytest.skip("flite is not installed: sudo apt-get install flite")
-    pcm = silence(_LEAD_S) + say(WAKE) + silence(_PAUSE_S) + say(PHRASE) + silence(_TAIL_S)
+    pcm = silence(LEAD_S) + say(WAKE) + silence(PAUSE_S) + say(PHRASE) + silence(_TAIL_S)
     return Speech(write_wav(tmp_path_factory.mktemp("speech") / "one.wav", pcm), pcm)

@@ -283,6 +283,11 @@ def with_broker(config: Config, address: str) -> Config:
     return msgspec.structs.replace(config, mqtt=mqtt)
 
 
+def with_microphone(config: Config, name: str) -> Config:
+    """Return the configuration with another microphone; its channel, rate and gain stay."""
+    return msgspec.structs.replace(config, microphone=msgspec.structs.replace(config.microphone, device=name))
+
+
 def _check(config: Config) -> None:
     """Check what types cannot say."""
     compile_policy(config.retention)

@@ -47,6 +47,8 @@ class Room(NamedTuple):
     """Whether it may be through at some time, with exit code 0 or that of bad data."""
     opens: bool = False
     """The rooms after it start once it has printed a line; what it prints is not shown."""
+    environment: Mapping[str, str] = {}
+    """What it gets besides the supervisor's own."""
 
 
 class Refused(NamedTuple):
@@ -78,7 +80,11 @@ class _Running:
             [sys.executable, "-m", *self.room.arguments],
             stdin=subprocess.DEVNULL,
             stdout=None if reads is None else subprocess.PIPE,
-            env=environment if self._is_first else {**environment, STARTED_AGAIN_VARIABLE: "1"},
+            env={
+                **environment,
+                **self.room.environment,
+                **({} if self._is_first else {STARTED_AGAIN_VARIABLE: "1"}),
+            },
             # Ctrl-C is for the supervisor, which stops the rooms in order.
             start_new_session=True,
         )

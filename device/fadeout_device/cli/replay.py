@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fadeout_device.replaying.heard import HeardFile
+    from fadeout_device.replaying.sound_loop import Devices
     from fadeout_device.replaying.verdicts import Asked, Verdict
 
 _EXIT_MISMATCH = 1
@@ -43,7 +44,18 @@ def add_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
         ),
     )
     verb.add_argument("paths", nargs="+", metavar="PATH", help="audio files, folders, patterns, manifests")
-    verb.add_argument("--speed", choices=["max", "real"], default="max", help="fast, or in real time")
+    verb.add_argument("--speed", choices=["max", "real"], help="as fast as can be, or in real time")
+    verb.add_argument(
+        "--through-microphone",
+        action="store_true",
+        help="play the files into a loop of sound, and listen to them with the real microphone path",
+    )
+    verb.add_argument(
+        "--play-device", metavar="ALSA", help="play into this end of a loop that is there: hw:Loopback,0"
+    )
+    verb.add_argument(
+        "--microphone", metavar="NAME", help="listen at this end of it: a name from fadeout devices"
+    )
     verb.add_argument(
         "--jobs", type=_jobs, default=1, metavar="N",
         help="share the files among so many ears, each with a vault of its own, that hear at the same time",
@@ -69,7 +81,11 @@ def replay(arguments: argparse.Namespace) -> int:
     """Replay files."""
     # Here: other verbs need none of it.
     from fadeout_device.replaying.rounds import Job, Replaying  # noqa: PLC0415
-    from fadeout_device.replaying.verdicts import judge, look_up  # noqa: PLC0415
+    from fadeout_device.replaying.verdicts import (  # noqa: PLC0415
+        MICROPHONE_TOLERANCE_S,
+        judge,
+        look_up,
+    )
 
     _refuse_what_does_not_fit(arguments)
     path = config_file(arguments)
@@ -79,14 +95,19 @@ def replay(arguments: argparse.Namespace) -> int:
     if is_recording:
         asked = [one for one in asked if one.path.exists()]
         _refuse_to_overwrite(asked, may_replace=arguments.force)
-    state = Path(arguments.state).absolute() if arguments.state else None
-    job = (
-        Job(path, state, arguments.speed) if state is None else Job(path, state, arguments.speed, time.time())
-    )
+    job = Job(path, speed=arguments.speed or "max")
+    if arguments.through_microphone:
+        job = job._replace(through_microphone=True, devices=_devices(arguments))
+    elif arguments.state:
+        job = job._replace(state=Path(arguments.state).absolute(), start_at_s=time.time())
     replaying = Replaying([one.path for one in asked], job, arguments.jobs)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: replaying.stop())
-    report = Report([str(one.path) for one in asked], as_json=arguments.json)
+    report = Report(
+        [str(one.path) for one in asked],
+        as_json=arguments.json,
+        through_microphone=job.through_microphone,
+    )
     with report:
         for event in replaying.events():
             report.take(event)
@@ -99,10 +120,11 @@ def replay(arguments: argparse.Namespace) -> int:
     if is_recording:
         _record(asked, report.files, report)
         return AudioDataError.exit_code if any(heard.error for heard in report.files) else os.EX_OK
-    verdicts = [judge(one, heard) for one, heard in zip(asked, report.files, strict=True)]
+    least_s = MICROPHONE_TOLERANCE_S if job.through_microphone else 0.0
+    verdicts = [judge(one, heard, least_s) for one, heard in zip(asked, report.files, strict=True)]
     report.show_verdicts(verdicts)
     if arguments.junit is not None:
-        _write_junit(arguments.junit, verdicts)
+        _write_junit(arguments.junit, verdicts, through_microphone=job.through_microphone)
     return _exit_code(verdicts)
 
 
@@ -113,6 +135,42 @@ def _refuse_what_does_not_fit(arguments: argparse.Namespace) -> None:
         raise UsageError("--force without --record-expectations: nothing would be replaced")
     if arguments.junit and arguments.record_expectations:
         raise UsageError("--junit with --record-expectations: nothing is checked", "leave one of them out")
+    if arguments.through_microphone:
+        _refuse_what_no_microphone_does(arguments)
+        return
+    for option in ("play_device", "microphone"):
+        if getattr(arguments, option) is not None:
+            shown = option.replace("_", "-")
+            raise UsageError(f"--{shown} without --through-microphone: nothing would be played")
+
+
+def _refuse_what_no_microphone_does(arguments: argparse.Namespace) -> None:
+    if arguments.record_expectations:
+        raise UsageError(
+            "--record-expectations with --through-microphone: no two runs of it are alike",
+            "record without it, and check with it",
+        )
+    if arguments.speed == "max":
+        raise UsageError("--speed max with --through-microphone: a microphone hears in real time")
+    if arguments.state:
+        raise UsageError(
+            "--state with --through-microphone: its state is thrown away", "leave one of them out"
+        )
+    if (arguments.play_device is None) != (arguments.microphone is None):
+        raise UsageError(
+            "--play-device and --microphone belong together: the two ends of one loop",
+            "leave both out for a loop of its own",
+        )
+    if arguments.play_device is not None and arguments.jobs > 1:
+        raise UsageError("--jobs with --play-device: one loop is for one ear", "leave one of them out")
+
+
+def _devices(arguments: argparse.Namespace) -> Devices | None:
+    from fadeout_device.replaying.sound_loop import Devices  # noqa: PLC0415 - where it is used
+
+    if arguments.play_device is None:
+        return None
+    return Devices(arguments.play_device, arguments.microphone)
 
 
 def _refuse_to_overwrite(asked: Sequence[Asked], *, may_replace: bool) -> None:
@@ -152,11 +210,11 @@ def _record(asked: Sequence[Asked], came: Sequence[HeardFile], report: Report) -
         report.note(f"{path} expects what came of {len(files)} files")
 
 
-def _write_junit(path: Path, verdicts: Sequence[Verdict]) -> None:
+def _write_junit(path: Path, verdicts: Sequence[Verdict], *, through_microphone: bool) -> None:
     from fadeout_device.replaying.junit import junit_xml  # noqa: PLC0415
 
     with NewFile(path, may_replace=True) as file:
-        file.write(junit_xml(verdicts))
+        file.write(junit_xml(verdicts, through_microphone=through_microphone))
         file.commit()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,13 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress
 
+    from fadeout_device.replaying.events import Event
     from fadeout_device.replaying.heard import HeardFile, Utterance
-    from fadeout_device.replaying.rounds import Event
     from fadeout_device.replaying.verdicts import Verdict
+
+
+_COUNTED = ("overflows", "behind", "reopened", "clipped")
+"""docs/ear.md, "What is counted"."""
 
 
 class Report:
@@ -25,11 +30,15 @@ class Report:
     Args:
         names: the files, as they were asked for.
         as_json: one line of JSON for each utterance, as it comes.
+        through_microphone: whether they are heard there.
     """
 
-    def __init__(self, names: Sequence[str], *, as_json: bool) -> None:
+    def __init__(self, names: Sequence[str], *, as_json: bool, through_microphone: bool = False) -> None:
         self._gathered = Gathered(names)
         self._as_json = as_json
+        self._through_microphone = through_microphone
+        self._counted: Counter[str] = Counter()
+        self._stream: dict[str, Any] = {}
         self._progress: Progress | None = None
 
     def __enter__(self) -> None:
@@ -67,6 +76,9 @@ class Report:
         if event.what == "note":
             self.note(said["text"])
             return
+        if event.what == "microphone":
+            self._take_counted(said)
+            return
         self._gathered.take(event)
         match event.what:
             case "file":
@@ -90,6 +102,11 @@ class Report:
             self._progress.remove_task(task)
         self._progress.add_task(Path(said["file"]).name, total=said["duration_s"])
 
+    def _take_counted(self, said: dict[str, Any]) -> None:
+        """Take what one ear has counted at its microphone."""
+        self._counted.update({name: said[name] for name in _COUNTED})
+        self._stream = {key: value for key, value in said.items() if key not in _COUNTED}
+
     def summarise(self) -> None:
         """Print the table, for people, and the summary."""
         rows = [_row(heard.name, one) for heard in self.files for one in heard.utterances]
@@ -100,6 +117,12 @@ class Report:
         files = shown.count(len(self.files), "file") + (f", {bad} of them bad" if bad else "")
         audio_s = sum(heard.duration_s for heard in self.files)
         self.note(f"{files}, {shown.span(audio_s)} of audio, {shown.count(len(rows), 'utterance')}")
+        if self._through_microphone:
+            if self._as_json:
+                counts = {name: self._counted[name] for name in _COUNTED}
+                shown.print_json({"microphone": {**self._stream, **counts}})
+            counted = ", ".join(f"{self._counted[name]} {name}" for name in _COUNTED)
+            self.note(f"heard through a microphone, in real time: {counted}")
 
     def show_verdicts(self, verdicts: Sequence[Verdict]) -> None:
         """Show what is not as expected, if anything was expected."""

@@ -25,9 +25,12 @@ def main() -> int:
 
         start_logging("ear")
         arguments = _parser().parse_args()
+        loaded = config.load(arguments.config)
+        if arguments.microphone is not None:
+            loaded = config.with_microphone(loaded, arguments.microphone)
         settings = app.Settings(
-            arguments.state, config.load(arguments.config), tuple(arguments.replay),
-            arguments.speed, arguments.start_at, STARTED_AGAIN_VARIABLE in os.environ,
+            arguments.state, loaded, tuple(arguments.replay), arguments.speed, arguments.start_at,
+            waits=STARTED_AGAIN_VARIABLE in os.environ, reports=arguments.report,
         )  # fmt: skip
         try:
             return app.run(settings)
@@ -54,6 +57,10 @@ def _parser() -> argparse.ArgumentParser:
         "--start-at", type=float, default=time.time(), metavar="UNIX_S",
         help="when the first file begins; now if not given",
     )  # fmt: skip
+    parser.add_argument("--microphone", metavar="NAME", help="instead of the configuration's")
+    parser.add_argument(
+        "--report", action="store_true", help="print a line of JSON for what is heard at the microphone"
+    )
     return parser
 
 

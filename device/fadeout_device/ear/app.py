@@ -30,6 +30,8 @@ class Settings(NamedTuple):
     """Replay: the time at which the first file begins; Unix seconds."""
     waits: bool = False
     """Wait for a microphone that is not there, instead of refusing."""
+    reports: bool = False
+    """At the microphone: print what is heard, for who plays files into it; no lamp, no button, no voice."""
 
 
 def run(settings: Settings) -> int:
@@ -85,7 +87,13 @@ def _live(
 ) -> int:
     from fadeout_device.ear.adapters.speaking import Speaking, argv_of  # noqa: PLC0415
     from fadeout_device.ear.live import Live  # noqa: PLC0415
+    from fadeout_device.ear.reported import LiveReport  # noqa: PLC0415
 
+    if settings.reports:
+        report = LiveReport(sys.stdout.buffer)
+        # A fadeout that listens for somebody may run here, too: the pins and the loudspeaker are its own.
+        Live(settings.config, listening, link, stop, recognising, report=report).run(waits=settings.waits)
+        return 0
     lamp = None
     if settings.config.light.pins:
         from fadeout_device.ear.adapters.gpio import light_on_pins  # noqa: PLC0415

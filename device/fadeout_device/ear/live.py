@@ -27,6 +27,7 @@ from fadeout_device.ear.light import Indicator, Light, Terminal
 from fadeout_device.ear.listening import payload_of, utterance_message
 from fadeout_device.ear.loudness import Loudness
 from fadeout_device.ear.recognising import Recognising
+from fadeout_device.ear.reported import LiveReport
 from fadeout_device.ear.telling import sentence
 from fadeout_device.messages import LEVEL_EVERY_S, EarState, Wake
 
@@ -62,6 +63,7 @@ class Live:
         recognising: what recognises utterances.
         speaking: what says the answers to commands.
         light: what shows that something is recorded, or opened.
+        report: what says how far it has listened.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - each is a part of the ear
@@ -74,6 +76,7 @@ class Live:
         speaking: Speaking | None = None,
         *,
         light: Light | None = None,
+        report: LiveReport | None = None,
     ) -> None:
         self._settings = config.microphone
         self._listening = listening
@@ -85,6 +88,7 @@ class Live:
         """Whether what the microphone hears is fadeout itself."""
         self._indicator = Indicator(light or Terminal(), link.set_light, time.monotonic)
         link.on_opening = self._indicator.opening
+        self._report = report or LiveReport()
         self._loudness = Loudness()
         self._earlier = EarState(listening=False, source="", wake_words=listening.words)
         """What was counted before the microphone that is open now."""
@@ -152,6 +156,7 @@ class Live:
         )
         log.info("microphone open: rate_hz=%d channels=%d", microphone.rate_hz, microphone.channels)
         self._listening.begin()
+        self._report.opened(microphone)
         self._loudness = Loudness()
         problem = ""
         try:
@@ -161,6 +166,8 @@ class Live:
                 if block is not None:
                     self._hear(block)
                 self._deliver()
+                if block is not None:
+                    self._report.heard(block.pcm, self._counted(microphone), is_idle=self._is_idle)
         except MicrophoneError as err:
             log.warning("microphone lost: %s", err)
             problem = str(err)
@@ -223,7 +230,9 @@ class Live:
         """Hand over what has been recognised; wait so long for the first."""
         for finished, began_mono_s, heard in self._recognising.done(timeout_s):
             utterance = utterance_message(finished, time.monotonic() - began_mono_s, heard)
-            self._link.deliver(utterance, payload_of(finished, utterance, heard))
+            delivery = self._link.deliver(utterance, payload_of(finished, utterance, heard))
+            self._report.handed_over(finished, utterance, delivery)
+        self._report.tell()
         while self._link.told:
             self._speaking.say(sentence(self._link.told.popleft()))
         self._speaking.tend()
@@ -231,8 +240,12 @@ class Live:
 
     def _look_at_light(self) -> None:
         """On from the wake word until what was said is sealed or dropped."""
-        in_hand = self._recognising.waiting + self._link.waiting
-        self._indicator.look(is_recording=self._listening.is_recording or in_hand > 0)
+        self._indicator.look(is_recording=not self._is_idle)
+
+    @property
+    def _is_idle(self) -> bool:
+        """Nothing is recorded, and nothing waits to be recognised or sealed."""
+        return not (self._listening.is_recording or self._recognising.waiting or self._link.waiting)
 
     @property
     def _problem(self) -> str:

@@ -12,15 +12,14 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
-import msgspec
-
 from fadeout_device.audio_paths import find_files
 from fadeout_device.ear.adapters.audiofile import AudioFile
 from fadeout_device.ear.capture import RATE_HZ, SAMPLE_BYTES, UtteranceFinished, WakeHeard
 from fadeout_device.ear.listening import payload_of, utterance_message
 from fadeout_device.ear.recognising import Recognising
-from fadeout_device.errors import AudioDataError, UnavailableError
-from fadeout_device.messages import EarState, NotSealed, Tick, Wake
+from fadeout_device.ear.reported import say, utterance_fields
+from fadeout_device.errors import AudioDataError
+from fadeout_device.messages import EarState, Tick, Wake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -174,25 +173,8 @@ class Replay:
             self._sleep(_WAIT_S)
             self._link.poll()
         self._counts["utterances"] += 1
-        answer = delivery.answer
-        kept = [] if isinstance(answer, NotSealed) else msgspec.to_builtins(answer.kept)
-        self._say(
-            "utterance",
-            file=self._file,
-            start_s=round(finished.start_sample / RATE_HZ, 3),
-            wake_s=round(finished.detection.sample / RATE_HZ, 3),
-            wake_word=utterance.wake_word,
-            score=round(utterance.score, 3),
-            duration_s=round(utterance.duration_s, 3),
-            speech_s=round(utterance.speech_s, 3),
-            speech_start_s=_seconds(finished.speech_span, 0),
-            speech_end_s=_seconds(finished.speech_span, 1),
-            outcome=utterance.outcome,
-            action=utterance.action,
-            kept=kept,
-            **({"error": answer.reason} if isinstance(answer, NotSealed) else {}),
-            **({} if answer.told is None else {"told": msgspec.to_builtins(answer.told)}),
-        )
+        said = utterance_fields(finished, utterance, delivery.answer)
+        self._say("utterance", file=self._file, **said)
 
     def _tick(self, time_s: float) -> None:
         self._wait_for_vault()
@@ -211,15 +193,7 @@ class Replay:
         self._say("bad_file", file=_shown(path), error=_printable(str(err)), hint=err.hint)
 
     def _say(self, kind: str, **fields: Any) -> None:  # noqa: ANN401 - JSON values
-        try:
-            self._report.write(msgspec.json.encode({"type": kind, **fields}) + b"\n")
-            self._report.flush()
-        except BrokenPipeError as err:
-            raise UnavailableError("nobody reads the report any more") from err
-
-
-def _seconds(span: tuple[int, int] | None, end: int) -> float | None:
-    return None if span is None else round(span[end] / RATE_HZ, 3)
+        say(self._report, kind, **fields)
 
 
 def _shown(path: Path) -> str:

@@ -51,6 +51,10 @@ class Tolerance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     speech_start_s: Seconds = DEFAULT_TOLERANCE_S
     speech_end_s: Seconds = DEFAULT_TOLERANCE_S
 
+    def at_least(self, least_s: float) -> Tolerance:
+        """Return it, nowhere less than that."""
+        return Tolerance(max(self.speech_start_s, least_s), max(self.speech_end_s, least_s))
+
 
 class Expected(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One utterance; what is left out may be anything."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from fadeout_device.replaying.rounds import Event
+    from fadeout_device.replaying.events import Event
 
 
 class Gathered:

@@ -18,7 +18,12 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
+from fadeout_device import questions, wire
+from fadeout_device.config import load
 from fadeout_device.errors import UsageError
+from fadeout_device.replaying.events import Event
+from fadeout_device.replaying.performance import Performance
+from fadeout_device.replaying.sound_loop import Devices, Loop, opened
 from fadeout_device.supervisor import Refused, Room, Supervisor
 
 if TYPE_CHECKING:
@@ -36,6 +41,7 @@ _MAX_NAMES_BYTES = 1_000_000
 _MOST_DEATHS = 2
 """An ear that dies so often of one file goes on without it."""
 _LAST_LINES_S = 10.0
+_UNMUTE_S = 60.0
 
 
 class Job(NamedTuple):
@@ -46,16 +52,10 @@ class Job(NamedTuple):
     """None: a throw-away state, and 2020-01-01T00:00:00Z."""
     speed: str = "max"
     start_at_s: float = THROW_AWAY_START_S
-
-
-class Event(NamedTuple):
-    """Something that happened: to a file, or (`note`) to all."""
-
-    file: int
-    """Which one, counted from 0; -1: to all."""
-    what: str
-    """`file` (it begins), `utterance`, `progress`, `bad_file`, `done`; `note`."""
-    said: dict[str, Any]
+    through_microphone: bool = False
+    """Played into a loop of sound, and heard at a microphone."""
+    devices: Devices | None = None
+    """Such a loop that is there already; None: one of our own."""
 
 
 class Replaying:
@@ -116,8 +116,57 @@ class Replaying:
                 memory = str(_SHARED_MEMORY) if _SHARED_MEMORY.is_dir() else None
                 folder = tempfile.TemporaryDirectory(prefix="fadeout-replay-", dir=memory)
                 state = Path(stack.enter_context(folder))
+            if self._job.through_microphone:
+                loop = stack.enter_context(opened(self._job.devices, load(self._job.config).microphone))
+                self._perform(indexes, state, loop)
+                return
             while indexes and not self._is_stopping:
                 indexes = self._round(indexes, state)
+
+    def _perform(self, indexes: list[int], state: Path, loop: Loop) -> None:
+        """Play files to an ear that listens to a loop."""
+        performance = Performance(indexes, self._files, self._events.put, loop.play, lambda: _unmute(state))
+
+        def tell(what: What, room: str, how: str) -> None:
+            if what == "died":
+                self._events.put(Event(-1, "note", {"text": f"the {room} died ({how}); it is started again"}))
+                if room == "ear":
+                    performance.died()
+
+        vault, ear = self._common("vault", state), self._common("ear", state)
+        ear += ("--microphone", loop.microphone, "--report")
+        supervisor = Supervisor(
+            [
+                Room("vault", vault, opens=True),
+                Room("ear", ear, reads=performance.read, environment=loop.environment),
+            ],
+            tell,
+        )
+        with ThreadPoolExecutor(1, thread_name_prefix="performance") as pool:
+            performing = pool.submit(performance.run)
+            performing.add_done_callback(lambda _: supervisor.stop())
+            try:
+                self._supervise(supervisor)
+            finally:
+                performance.stop()
+            performing.result()
+
+    def _supervise(self, supervisor: Supervisor) -> bool:
+        """Run rooms to their end; return whether none refused."""
+        with self._lock:
+            self._supervisors.add(supervisor)
+        try:
+            if self._is_stopping:
+                return False
+            outcome = supervisor.run()
+        finally:
+            with self._lock:
+                self._supervisors.discard(supervisor)
+        if isinstance(outcome, Refused):
+            self._refusal = outcome.exit_code
+            self.stop()
+            return False
+        return True
 
     def _round(self, indexes: list[int], state: Path) -> list[int]:
         """Run one ear and one vault to their end; return the files that are left."""
@@ -132,32 +181,33 @@ class Replaying:
                     supervisor.stop()
 
         supervisor = Supervisor(self._rooms(indexes, state, lines), tell)
-        with self._lock:
-            self._supervisors.add(supervisor)
-        try:
-            if self._is_stopping:
-                return []
-            outcome = supervisor.run()
-        finally:
-            with self._lock:
-                self._supervisors.discard(supervisor)
-        if isinstance(outcome, Refused):
-            self._refusal = outcome.exit_code
-            self.stop()
+        if not self._supervise(supervisor):
             return []
         return lines.left()
 
     def _rooms(self, indexes: list[int], state: Path, lines: _Lines) -> list[Room]:
         start = str(self._job.start_at_s)
-        common = ["--state", str(state)]
-        if self._job.config is not None:
-            common += ["--config", str(self._job.config.absolute())]
         audio = [str(self._files[index]) for index in indexes]
         ear = ("--speed", self._job.speed, "--start-at", start, "--replay", *audio)
         return [
-            Room("vault", ("fadeout_device.vault", *common, "--replay-clock", start), opens=True),
-            Room("ear", ("fadeout_device.ear", *common, *ear), reads=lines.read, may_end=True),
+            Room("vault", (*self._common("vault", state), "--replay-clock", start), opens=True),
+            Room("ear", (*self._common("ear", state), *ear), reads=lines.read, may_end=True),
         ]
+
+    def _common(self, room: str, state: Path) -> tuple[str, ...]:
+        """Return the arguments that start a room, whatever it is to do."""
+        config = () if self._job.config is None else ("--config", str(self._job.config.absolute()))
+        return (f"fadeout_device.{room}", "--state", str(state), *config)
+
+
+def _unmute(state: Path) -> None:
+    """Let a vault's microphone open again."""
+    connection = wire.connect(state / "run" / "control.sock", _UNMUTE_S, wire.MAX_ANSWER_BYTES)
+    try:
+        connection.send(questions.Unmute())
+        connection.receive()
+    finally:
+        connection.close()
 
 
 def shares(sizes: Sequence[int], pairs: int) -> list[list[int]]:

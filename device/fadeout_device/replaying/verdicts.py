@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from fadeout_device.replaying.heard import HeardFile
 
 
+MICROPHONE_TOLERANCE_S = 0.3
+"""How far off a position may be through a microphone, where less is allowed: its blocks lie otherwise."""
+
+
 class Asked(NamedTuple):
     """One file that was asked for."""
 
@@ -120,8 +124,14 @@ def _nearest(file: Path, top: Path, read: dict[Path, Manifest]) -> Manifest | No
     return None
 
 
-def judge(asked: Asked, heard: HeardFile) -> Verdict:
-    """Return what is to be said of a file."""
+def judge(asked: Asked, heard: HeardFile, least_tolerance_s: float = 0.0) -> Verdict:
+    """Return what is to be said of a file.
+
+    Args:
+        asked: the file, and its manifest.
+        heard: what came.
+        least_tolerance_s: positions may be off so far, even if the manifest says less.
+    """
     name = heard.name
     manifest = asked.manifest
     if manifest is None or asked.name not in manifest.files:
@@ -129,7 +139,8 @@ def judge(asked: Asked, heard: HeardFile) -> Verdict:
         result: Literal["bad", "unchecked"] = "bad" if heard.error else "unchecked"
         return Verdict(name, result, shown, error=heard.error)
     if asked.path.exists():
-        found = differences(manifest.files[asked.name], heard, manifest.tolerance_of(asked.name))
+        tolerance = manifest.tolerance_of(asked.name).at_least(least_tolerance_s)
+        found = differences(manifest.files[asked.name], heard, tolerance)
     else:
         # Whatever was expected of it, that it is refused because it is not there included.
         found = [Difference(None, "file", "there", "missing")]

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from fadeout_device.replaying.rounds import Event, _in_order, _Lines
+from fadeout_device.replaying.events import Event
+from fadeout_device.replaying.rounds import _in_order, _Lines
 
 FILES = [Path("a"), Path("b"), Path("c")]
 

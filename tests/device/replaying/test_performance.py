@@ -1,0 +1,108 @@
+"""Files one after the other to an ear that listens: in order, again when it was lost, and to an end."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import pytest
+
+from fadeout_device.errors import UnavailableError
+from fadeout_device.replaying.performance import Performance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from fadeout_device.replaying.events import Event, Stream
+
+Line = dict[str, Any]
+
+LISTENING = {"type": "listening", "source": "loop", "rate_hz": 16_000, "channels": 1}
+OPENED = {"type": "opened", "duration_s": 1.0}
+MARK = {"type": "sound", "sample": 16_000}
+PLAYED = {"type": "played", "samples": 16_000}
+MUTED = {
+    "type": "utterance", "start_s": 2, "wake_s": 2, "speech_start_s": 2, "speech_end_s": 2,
+    "told": {"what": "muted"},
+}  # fmt: skip
+
+
+def heard(sample: int = 1_000_000, overflows: int = 0) -> Line:
+    return {
+        "type": "heard", "sample": sample, "idle": True,
+        "overflows": overflows, "behind": 0, "reopened": 0, "clipped": 0,
+    }  # fmt: skip
+
+
+WHOLE = [OPENED, MARK, PLAYED, heard()]
+
+
+def perform(*played: list[Line], names: str = "ab") -> tuple[list[str], list[str], Line, int]:
+    """Perform files of which this is said each time one is played.
+
+    Returns:
+        which were played; what came; what was counted; how often it was unmuted.
+    """
+    told: list[Event] = []
+    order: list[str] = []
+    unmuted: list[Line] = []
+    rest = iter(played)
+
+    @contextlib.contextmanager
+    def play(file: Path, stream: Stream, read: Callable[[IO[bytes]], None]) -> Iterator[None]:
+        assert (stream.source, stream.rate_hz, stream.channels) == ("loop", 16_000, 1)
+        order.append(str(file))
+        read(lines(next(rest)))
+        yield
+
+    def unmute() -> None:
+        unmuted.append({})
+        performance.read(lines([LISTENING, heard(0)]))
+
+    performance = Performance(range(len(names)), [Path(name) for name in names], told.append, play, unmute)
+    performance.read(lines([LISTENING, heard(0)]))
+    performance.run()
+    counted = next((event.said for event in told if event.what == "microphone"), {})
+    came = [f"{event.file} {event.what}" for event in told if event.what not in ("progress", "microphone")]
+    return order, came, counted, len(unmuted)
+
+
+def lines(said: list[Line]) -> io.BytesIO:
+    return io.BytesIO(b"".join(json.dumps(line).encode() + b"\n" for line in said))
+
+
+def test_one_after_the_other() -> None:
+    order, came, counted, _ = perform(WHOLE, [OPENED, MARK, PLAYED, heard(overflows=2)])
+    assert order == ["a", "b"]
+    assert came == ["0 file", "0 done", "1 file", "1 done"]
+    assert counted == {
+        "source": "loop", "rate_hz": 16_000, "channels": 1,
+        "overflows": 2, "behind": 0, "reopened": 0, "clipped": 0,
+    }  # fmt: skip
+
+
+def test_what_the_ear_dies_of_is_played_once_more() -> None:
+    died = [OPENED, MARK, heard(20_000, overflows=1), {"type": "died"}, LISTENING, heard(0, overflows=3)]
+    order, came, counted, _ = perform(died, died, WHOLE)
+    assert order == ["a", "a", "b"]
+    assert came == ["0 file", "0 file", "0 bad_file", "0 done", "1 file", "1 done"]
+    assert counted["overflows"] == 2, "what an ear had counted when it died is lost"
+
+
+def test_an_ear_that_is_muted_by_a_file_hears_the_next() -> None:
+    order, came, _, unmuted = perform([OPENED, MARK, MUTED], WHOLE)
+    assert (order, unmuted) == (["a", "b"], 1)
+    assert came == ["0 file", "0 utterance", "0 done", "1 file", "1 done"]
+
+
+def test_nothing_more_is_played_once_it_is_stopped() -> None:
+    order, came, counted, _ = perform([OPENED, MARK, {"type": "stop"}])
+    assert (order, came, counted) == (["a"], ["0 file"], {})
+
+
+def test_what_cannot_be_played_ends_it() -> None:
+    with pytest.raises(UnavailableError, match="cannot be played: aplay: no such device"):
+        perform([OPENED, {"type": "broken", "error": "aplay: no such device"}])
