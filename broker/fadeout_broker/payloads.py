@@ -186,6 +186,8 @@ class Info(Payload, tag="info", frozen=True):
     """The closed list of actions that events may name, besides `none` and `other`."""
     commands: bool
     """Whether commands are taken at all."""
+    result_s: Annotated[int, Meta(ge=0, le=30)]
+    """So many seconds after an action's event the device waits for `cmd/result`; 0: it does not."""
 
 
 class PolicyRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -248,11 +250,19 @@ class Cover(Payload, tag="cover", frozen=True):
 
 
 ReplyError = Literal[
-    "malformed", "unknown_command", "rate_limited", "not_erased", "not_stored", "busy", "refused"
+    "malformed",
+    "unknown_command",
+    "rate_limited",
+    "not_erased",
+    "not_stored",
+    "not_waiting",
+    "busy",
+    "refused",
 ]
 """`malformed`: not a payload of this command. `unknown_command`: no such command. `rate_limited`: too many;
 ask again later. `not_erased`: the keys may still exist, it is tried again. `not_stored`: it holds until a
-restart. `busy`: not now. `refused`: it would loosen something, or commands are switched off."""
+restart; of a `result`: nothing could be kept. `not_waiting`: no result of such an event is waited for, or no
+more. `busy`: not now. `refused`: it would loosen something, or it is switched off at the device."""
 
 
 class ReplyData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -271,7 +281,7 @@ class Reply(Payload, tag="reply", frozen=True, omit_defaults=True):
     padded_bytes: ClassVar[int] = 320
 
     v: Literal[1]
-    command: Literal["mute", "erase", "shorten", "ping", "unknown"]
+    command: Literal["mute", "erase", "shorten", "result", "ping", "unknown"]
     """What was asked; `unknown`: no such command."""
     status: Literal["ok", "error"]
     """Whether it was done, and durably so."""

@@ -1,4 +1,4 @@
-"""What comes in: commands that mute, shorten or erase, and acknowledgements. Nothing else does (P7).
+"""What comes in: commands that mute, shorten or erase, how an action ended, and acknowledgements (P7).
 
 Everything here was written by somebody else, so it is bounded first and decoded
 second, and what does not fit is not told back: an error never shows it.
@@ -23,7 +23,7 @@ from fadeout_broker.vocabulary import (
     Transaction,
 )
 
-CommandName = Literal["mute", "erase", "shorten", "ping"]
+CommandName = Literal["mute", "erase", "shorten", "result", "ping"]
 """The commands that there are."""
 COMMANDS: tuple[CommandName, ...] = get_args(CommandName)
 MAX_REQUEST_BYTES = 1024
@@ -83,6 +83,19 @@ class ShortenRequest(_Request, frozen=True, kw_only=True):
     transaction: Transaction | None = None
 
 
+class ResultRequest(_Request, frozen=True, kw_only=True):
+    """Say how an action ended, while the device still waits for that: `result_s` of `info`."""
+
+    name: ClassVar[CommandName] = "result"
+
+    id: EventId
+    """Of the action's event."""
+    result: Literal["done", "failed"]
+    """`done`: as if nothing had been said. `failed`: the device keeps what its policy keeps of a failed
+    request."""
+    transaction: Transaction | None = None
+
+
 class PingRequest(_Request, frozen=True, kw_only=True):
     """Do nothing but answer; the device asks itself this way whether commands arrive."""
 
@@ -91,11 +104,12 @@ class PingRequest(_Request, frozen=True, kw_only=True):
     transaction: Transaction | None = None
 
 
-Request = MuteRequest | EraseRequest | ShortenRequest | PingRequest
+Request = MuteRequest | EraseRequest | ShortenRequest | ResultRequest | PingRequest
 _REQUESTS: dict[str, type[Request]] = {
     "mute": MuteRequest,
     "erase": EraseRequest,
     "shorten": ShortenRequest,
+    "result": ResultRequest,
     "ping": PingRequest,
 }
 

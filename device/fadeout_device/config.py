@@ -145,6 +145,13 @@ class VoiceSettings(_Table, frozen=True):
     """The program that says an answer, which it gets on its standard input; `none`: nothing is said."""
 
 
+class OutcomeSettings(_Table, frozen=True):
+    """`[outcome]`: whether others may say how an action ended."""
+
+    wait_s: Annotated[int, Meta(ge=0, le=30)] = 0
+    """So many seconds an action's audio and words wait in memory for `cmd/result`; 0: not at all."""
+
+
 RootStoreName = Literal["file", "nvmem", "tpm"]
 
 
@@ -187,6 +194,7 @@ class Config(_Table, frozen=True):
     utterance: UtteranceSettings = UtteranceSettings()
     recogniser: RecogniserSettings = RecogniserSettings()
     voice: VoiceSettings = VoiceSettings()
+    outcome: OutcomeSettings = OutcomeSettings()
     light: LightSettings = LightSettings()
     button: ButtonSettings = ButtonSettings()
     retention: Retention = Retention()
@@ -314,6 +322,12 @@ def _check(config: Config) -> None:
         raise PolicyError("is missing", key=("recogniser", "socket"), hint=hint)
     _check_pins(config)
     mqtt = config.mqtt
+    if config.outcome.wait_s and mqtt.mode == "batched":
+        raise PolicyError(
+            "an event of batched mode leaves too late, and a report would tell when it happened",
+            key=("outcome", "wait_s"),
+            hint='allowed: 0, or [mqtt] mode = "prompt"',
+        )
     if (mqtt.cert_file is None) != (mqtt.key_file is None):
         missing = "cert_file" if mqtt.cert_file is None else "key_file"
         raise PolicyError(

@@ -271,7 +271,7 @@ def _retained() -> tuple[contract.Outgoing, ...]:
             v=1, listening=True, muted=False, held=1, overdue=0, sweep="ok", swept=0, next_end=None,
             forgetting=True,
         ),
-        contract.Info(v=1, sw="0.1.0", mode="prompt", actions=(), commands=True),
+        contract.Info(v=1, sw="0.1.0", mode="prompt", actions=(), commands=True, result_s=0),
         contract.PolicyNow(v=1, hash="0" * 64, document=document),
         contract.EraseBefore(v=1, era="00000000", n=0, since=1, ids=()),
     )  # fmt: skip

@@ -123,7 +123,7 @@ class Month:
         document = msgspec.json.decode(compile_policy(Retention()).document, type=contract.PolicyDocument)
         for payload in (
             contract.EraseBefore(v=1, era=_ERA, n=0, since=1, ids=()),
-            contract.Info(v=1, sw="0.1.0", mode="prompt", actions=ACTIONS, commands=True),
+            contract.Info(v=1, sw="0.1.0", mode="prompt", actions=ACTIONS, commands=True, result_s=0),
             contract.PolicyNow(v=1, hash="0" * 64, document=document),
         ):
             self.sent.append(Sent(BEGINS_S, payload, is_household=False))
@@ -186,7 +186,9 @@ class Month:
     def _update(self, at_s: float) -> None:
         gone = [one for one in self._held if one.ends_on_update]
         self._held = [one for one in self._held if not one.ends_on_update]
-        self._send(at_s, contract.Info(v=1, sw="0.2.0", mode="prompt", actions=ACTIONS, commands=True))
+        self._send(
+            at_s, contract.Info(v=1, sw="0.2.0", mode="prompt", actions=ACTIONS, commands=True, result_s=0)
+        )
         if gone:
             self._receipt(at_s, sum(one.items for one in gone), "update")
         self._tell_state(at_s)

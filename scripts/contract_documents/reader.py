@@ -194,7 +194,7 @@ CODES: dict[tuple[str, str], Code] = {
     ("state", "swept"): _time("swept", SWEEP_S),
     ("state", "next_end"): _next_end,
     ("state", "forgetting"): _change("forgetting"),
-    **{("info", name): _change(name) for name in ("sw", "mode", "actions", "commands")},
+    **{("info", name): _change(name) for name in ("sw", "mode", "actions", "commands", "result_s")},
     ("cover", "v"): _nothing,
     ("policy", "hash"): _change("hash"),
     # The hash has said that it changed.

@@ -66,6 +66,10 @@ REASONS: dict[tuple[str, str], tuple[str, str]] = {
     ("info", "mode"): ("how late events may be", "that somebody cares"),
     ("info", "actions"): ("Home Assistant must know the types of events", "what the household can ask for"),
     ("info", "commands"): ("whether to offer buttons", "that"),
+    ("info", "result_s"): (
+        "whether a result may be reported, and for how long",
+        "that somebody wants failures kept",
+    ),
     ("policy", "hash"): ("the policy is the one that is enforced (P10)", "that it changed"),
     ("policy", "document"): (
         "subscribers can hold us to it",

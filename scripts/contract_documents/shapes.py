@@ -44,7 +44,8 @@ EXAMPLES: dict[type[msgspec.Struct], tuple[contract.Outgoing | contract.Request 
         ),
     ),
     contract.Info: (
-        contract.Info(v=1, sw="0.1.0", mode="prompt", actions=("light.on", "light.off"), commands=True),
+        contract.Info(v=1, sw="0.1.0", mode="prompt", actions=("light.on", "light.off"), commands=True,
+            result_s=0),
     ),
     contract.PolicyNow: (
         contract.PolicyNow(
@@ -77,6 +78,7 @@ EXAMPLES: dict[type[msgspec.Struct], tuple[contract.Outgoing | contract.Request 
         contract.EraseRequest(all=True),
     ),
     contract.ShortenRequest: (contract.ShortenRequest(keep_s=3600, outcome="failed", kind="audio"),),
+    contract.ResultRequest: (contract.ResultRequest(id=_ID, result="failed", transaction="a-4"),),
     contract.PingRequest: (contract.PingRequest(transaction="a-3"),),
     contract.Ack: (contract.Ack(v=1, era=_ERA, n=12),),
 }  # fmt: skip

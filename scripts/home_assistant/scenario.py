@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 NODE = "sp-7f3a9c"
 SLUG = "fadeout_sp_7f3a9c"
-INFO = contract.Info(v=1, sw="0.1.0", mode="prompt", actions=("light.on", "light.off"), commands=True)
+INFO = contract.Info(
+    v=1, sw="0.1.0", mode="prompt", actions=("light.on", "light.off"), commands=True, result_s=0
+)
 STATE = contract.DeviceState(
     v=1,
     listening=True,

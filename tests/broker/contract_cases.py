@@ -35,6 +35,7 @@ from fadeout_broker.contract import (
     Reply,
     ReplyData,
     Request,
+    ResultRequest,
     ShortenRequest,
 )
 
@@ -53,7 +54,7 @@ RECEIPT = ReceiptEvent(
 STATE = DeviceState(
     v=1, listening=True, muted=False, held=3, overdue=0, sweep="ok", swept=0, next_end=None, forgetting=True
 )
-INFO = Info(v=1, sw="0.1.0", mode="prompt", actions=("light.on", "light.off"), commands=True)
+INFO = Info(v=1, sw="0.1.0", mode="prompt", actions=("light.on", "light.off"), commands=True, result_s=0)
 RULE = PolicyRule(ends_on_update=False, keep_s=86400, purpose="tell subscribers")
 POLICY = PolicyNow(
     v=1,
@@ -88,7 +89,9 @@ LARGEST_OF: dict[type[Outgoing], Outgoing] = {
         v=1, listening=False, muted=False, held=LARGEST, overdue=LARGEST, sweep="failed", swept=LARGEST,
         next_end=LARGEST, forgetting=False,
     ),
-    Info: Info(v=1, sw="1" * 32, mode="batched", actions=("a" * 40,) * MAX_ACTIONS, commands=False),
+    Info: Info(
+        v=1, sw="1" * 32, mode="batched", actions=("a" * 40,) * MAX_ACTIONS, commands=False, result_s=30
+    ),
     PolicyNow: PolicyNow(
         v=1, hash=HASH,
         document=PolicyDocument(
@@ -167,6 +170,8 @@ _FITS: dict[str, Shape] = {
     "erase the last thirty days": EraseRequest(last_minutes=43200),
     "keep everything for a second": ShortenRequest(keep_s=1),
     "keep failed words a minute": ShortenRequest(keep_s=60, outcome="failed", kind="words"),
+    "it was done": ResultRequest(id=ID, result="done"),
+    "it failed": ResultRequest(id=ID, result="failed", transaction="a-1"),
     "an acknowledgement": ACK,
     "an acknowledgement of nothing yet": Ack(v=1, era=ERA, n=0),
 }
@@ -309,6 +314,14 @@ MISFITS = [
         "a request to shorten to for ever": _request("shorten", keep_s=MAX_TTL_S + 1),
         "a request to shorten what does not exist": _request("shorten", keep_s=60, kind="video"),
         "a request to shorten with a purpose": _request("shorten", keep_s=60, purpose="x"),
+        "a result of nothing": _request("result", result="failed"),
+        "a result that is none": _request("result", id=ID),
+        "a result of another kind": _request("result", id=ID, result="served"),
+        "a result with a reason": _request("result", id=ID, result="failed", reason="no lamp"),
+        "a result with a period": _request("result", id=ID, result="failed", keep_s=60),
+        "a result of a path": _request("result", id="../../keyring0123", result="failed"),
+        "a result of several": _request("result", id=[ID], result="done"),
+        "a wait of minutes": _changed(INFO, result_s=31),
         "an acknowledgement without era": _without(ACK, "era"),
         "an acknowledgement of another version": _changed(ACK, v=2),
         "an acknowledgement below zero": _changed(ACK, n=-1),

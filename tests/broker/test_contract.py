@@ -338,7 +338,7 @@ def test_an_empty_request_is_an_empty_object(name: str) -> None:
     ["unmute", "listen", "export", "play", "policy", "lengthen", "", "mute/", "MUTE", "mute\n", "__class__"],
 )
 def test_there_is_no_other_command(name: str) -> None:
-    assert contract.COMMANDS == ("mute", "erase", "shorten", "ping")
+    assert contract.COMMANDS == ("mute", "erase", "shorten", "result", "ping")
     with pytest.raises(ContractError, match="no such command"):
         contract.decode_request(name, b"{}")
 

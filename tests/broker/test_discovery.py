@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NODE = "sp-7f3a9c"
-INFO = Info(v=1, sw="0.1.0", mode="prompt", actions=("light.on", "light.off"), commands=True)
+INFO = Info(v=1, sw="0.1.0", mode="prompt", actions=("light.on", "light.off"), commands=True, result_s=0)
 DEAF = msgspec.structs.replace(INFO, commands=False)
 UNHEARD = "unmute", "shorten", "cmd/listen", "switch", "number", "select", "policy"
 

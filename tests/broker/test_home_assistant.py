@@ -26,7 +26,7 @@ FACTS: dict[str, dict[str, Any]] = json.loads(
 )
 TRIED = ROOT / ".fadeout-try/home-assistant"
 NODE, INFO = scenario.NODE, scenario.INFO
-DEAF = contract.Info(v=1, sw="0.1.0", mode="batched", actions=(), commands=False)
+DEAF = contract.Info(v=1, sw="0.1.0", mode="batched", actions=(), commands=False, result_s=0)
 
 
 def _payload(info: contract.Info = INFO) -> dict[str, Any]:

@@ -17,8 +17,6 @@ from fadeout_broker.train import SLOTS
 from fadeout_broker.uplink import Up, Uplink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from fadeout_broker.uplink import LastWord
 
 NODE = "sp-1"
@@ -52,27 +50,18 @@ class House:
     def __init__(self, settings: arrow.BrokerSettings | None = None) -> None:
         self.published: list[Leaving] = []
         self.said: list[arrow.FromReporter] = []
-        self.last_words: list[LastWord | None] = []
-        """How the connection had ended when each was said; None: it had not."""
-        self.on_said: Callable[[arrow.FromReporter], None] = lambda _: None
         self.largest = 100_000
         self.link = FakeLink(self)
         configure = arrow.Configure(settings or arrow.BrokerSettings(), NODE)
-        self.uplink = Uplink(lambda _: self.link, Backoff(lambda: 1.0), self._hear)
+        self.uplink = Uplink(lambda _: self.link, Backoff(lambda: 1.0), self.said.append)
         chance = Chance(lambda: 0.5, lambda: "0123456789abcdef")
-        self.outgoing = Outgoing(configure, self.uplink, self._hear, chance)
+        self.outgoing = Outgoing(configure, self.uplink, self.said.append, chance)
         self.uplink.configure(configure, 0.0)
         self.uplink.tick(0.0)
         self.uplink.handle(self.link, Up(), 0.0)
         self.outgoing.came_up(0.0, is_deaf=False)
         self.outgoing.tick(0.0)
         self.said.clear()
-        self.last_words.clear()
-
-    def _hear(self, said: arrow.FromReporter) -> None:
-        self.said.append(said)
-        self.last_words.append(self.link.last)
-        self.on_said(said)
 
     def topics(self) -> list[str]:
         return [message.topic.removeprefix("fadeout/sp-1/") for message in self.published]
@@ -100,38 +89,10 @@ def test_the_discovery_is_said_with_the_first_info_and_again_after_a_birth_befor
     assert [said for said in house.said if isinstance(said, arrow.Published)] == []
 
 
-def _clearings(house: House) -> list[int]:
-    """Connect anew and return the numbers of what clears the discovery."""
-    house.outgoing.went_down()
-    house.outgoing.came_up(1.0, is_deaf=False)
-    before = len(house.published)
+def test_without_discovery_none_is_said() -> None:
+    house = House(arrow.BrokerSettings(discovery=False))
     house.outgoing.publish(arrow.Publish(1, INFO), 1.0)
-    house.outgoing.publish(arrow.Publish(2, INFO), 1.0)
-    said = list(enumerate(house.published, start=1))[before:]
-    return [number for number, each in said if each == Leaving(DISCOVERY, b"", is_retained=True)]
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        pytest.param(lambda house, number: house.outgoing.acknowledged(number), id="and it is gone"),
-        pytest.param(
-            lambda house, number: house.outgoing.refused(number, "not authorised", 1.0), id="and it may not"
-        ),
-    ],
-)
-def test_without_discovery_one_of_before_is_cleared_once(answer: Callable[[House, int], None]) -> None:
-    house = House(arrow.BrokerSettings(discovery=False))
-    (number,) = _clearings(house)
-    answer(house, number)
-    assert house.link.last is None
-    assert _clearings(house) == []
-    assert all(each.topic != DISCOVERY or not each.payload for each in house.published)
-
-
-def test_a_broker_that_hangs_up_on_a_clearing_is_not_asked_for_ever() -> None:
-    house = House(arrow.BrokerSettings(discovery=False))
-    assert [len(_clearings(house)) for _ in range(5)] == [1, 1, 1, 0, 0]
+    assert DISCOVERY not in house.topics()
 
 
 def test_a_refused_discovery_ends_nothing() -> None:
@@ -270,18 +231,8 @@ def test_withdrawing_ends_with_the_last_answer(*, refused: bool) -> None:
         else:
             house.outgoing.acknowledged(number + 1)
     assert house.link.last == "nothing"
-    done = house.said.index(arrow.Published(7))
-    assert house.last_words[done] == "nothing", "told before the connection was ended"
-    assert isinstance(house.said[done + 1], arrow.BrokerLink), "after which the vault waits for nothing more"
+    assert arrow.Published(7) in house.said
     assert house.outgoing.next_at_s is None
-
-
-def test_a_vault_that_goes_when_its_topics_are_cleared_ends_nothing_twice() -> None:
-    house = House()
-    house.on_said = lambda said: house.outgoing.lose_vault(2.0) if said == arrow.Published(7) else None
-    house.outgoing.withdraw(7, 1.0)
-    house.acknowledge()
-    assert house.link.last == "nothing"
 
 
 def test_a_vault_that_goes_while_its_topics_are_cleared_gets_a_whole_connection_next() -> None:

@@ -37,7 +37,7 @@ STATE = DeviceState(
     v=1, listening=True, muted=False, held=7654321, overdue=0, sweep="ok", swept=0, next_end=None,
     forgetting=True,
 )  # fmt: skip
-INFO = Info(v=1, sw="9.87.6", mode="prompt", actions=(), commands=True)
+INFO = Info(v=1, sw="9.87.6", mode="prompt", actions=(), commands=True, result_s=0)
 RETAINED_MARKS = {
     "held": b"7654321", "version": b"9.87.6", "era": ERA.encode(), "node": NODE.encode(),
     "discovery": b"homeassistant/",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fadeout_broker import contract
 from fadeout_broker.standing import LONGEST_WAIT_S, Standing
 
-INFO = contract.Info(v=1, sw="0.1.0", mode="prompt", actions=(), commands=True)
+INFO = contract.Info(v=1, sw="0.1.0", mode="prompt", actions=(), commands=True, result_s=0)
 BEFORE = contract.EraseBefore(v=1, era="0123abcd", n=0, since=1, ids=())
 STATE = contract.DeviceState(
     v=1, listening=True, muted=False, held=1, overdue=0, sweep="ok", swept=0, next_end=None, forgetting=True

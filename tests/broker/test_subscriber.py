@@ -218,6 +218,19 @@ def test_devices_are_shown_as_they_are(broker: LocalBroker) -> None:
             wait_for(lambda: told[-1] == (NODE, True), "the device to be back")
 
 
+def test_a_report_is_the_command_that_the_device_reads(broker: LocalBroker) -> None:
+    topic = f"fadeout/{NODE}/cmd/result"
+    with Listener(broker) as listener, Played(broker) as played, subscriber(broker) as house:
+        assert house.wait_until_connected(LONG_S)
+        played.watermark()
+        name = played.event()
+        event = house.next(LONG_S)
+        assert event is not None
+        house.report(event, "failed")
+        request = contract.decode_request("result", listener.expect(topic).payload)
+        assert request == contract.ResultRequest(id=name, result="failed")
+
+
 def test_it_says_why_it_is_not_connected(broker: LocalBroker) -> None:
     broker.stop()
     with subscriber(broker) as house:

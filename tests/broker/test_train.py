@@ -13,7 +13,7 @@ from fadeout_broker.train import FIRST_S, LARGE, LARGE_EVERY_S, SLOTS, Departure
 
 EVERY_S = 60
 LONGEST_NODE = "n" * 32
-INFO = contract.Info(v=1, sw="0.1.0", mode="batched", actions=(), commands=True)
+INFO = contract.Info(v=1, sw="0.1.0", mode="batched", actions=(), commands=True, result_s=0)
 
 
 def _train(node: str = "sp-1") -> Train:

@@ -71,6 +71,14 @@ def test_an_empty_file_is_the_default() -> None:
         pytest.param('[mqtt]\nenabled = "yes"', 'x:2: mqtt.enabled: given "yes"', id="a text for a truth"),
         pytest.param('[mqtt]\nnode = "My Host"', "x:2: mqtt.node: given", id="a node name with a space"),
         pytest.param('[mqtt]\ncert_file = "c"', "x:1: mqtt.key_file: is missing", id="half a certificate"),
+        pytest.param("[outcome]\nwait_s = 31", "x:2: outcome.wait_s: given 31", id="a wait too long"),
+        pytest.param("[outcome]\nwait_s = -1", "x:2: outcome.wait_s: given -1", id="a negative wait"),
+        pytest.param("[outcome]\nwait_s = 1.5", "x:2: outcome.wait_s: given 1.5", id="a wait of a fraction"),
+        pytest.param(
+            '[outcome]\nwait_s = 5\n[mqtt]\nmode = "batched"',
+            "x:2: outcome.wait_s: an event of batched",
+            id="a wait for what leaves later",
+        ),
         pytest.param('[microphone]\nchannel = "left"', 'given "left"', id="a channel by name"),
     ],
 )

@@ -67,7 +67,9 @@ class PlayedDevice:
             self._client.loop_stop()
             raise UnavailableError(why)
         self._publish("availability", b"online", retain=True)
-        self.say(contract.Info(v=1, sw="0.0.0", mode="prompt", actions=("light.on",), commands=False))
+        self.say(
+            contract.Info(v=1, sw="0.0.0", mode="prompt", actions=("light.on",), commands=False, result_s=0)
+        )
         self.watermark(1)
         self.say(
             contract.DeviceState(

@@ -99,5 +99,5 @@ def _block(client: Client) -> list[str]:
             says = "Home Assistant."
         case _:
             lines = [*not_a_device, no_discovery, *reads, *acknowledges, *commands]
-            says = "Reads, acknowledges, and may mute, erase and shorten."
+            says = "Reads, acknowledges, and may mute, erase, shorten and report results."
     return ["", f"# {says}", f"user {name}", *lines]

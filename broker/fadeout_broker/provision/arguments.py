@@ -30,7 +30,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     subscriber = _verb(commands, "add-subscriber", "make certificate and key for a program that listens")
     subscriber.add_argument("name", metavar="NAME", help="its name; it acknowledges erasures under it")
     kind = subscriber.add_mutually_exclusive_group()
-    kind.add_argument("--read-only", action="store_true", help="it may not mute, erase or shorten")
+    kind.add_argument("--read-only", action="store_true", help="it may give no commands")
     kind.add_argument(
         "--home-assistant", action="store_true", help="it is Home Assistant, which finds devices"
     )

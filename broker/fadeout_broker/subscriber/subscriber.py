@@ -12,7 +12,7 @@ import random
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import msgspec
 
@@ -209,6 +209,15 @@ class Subscriber:
         """Do not hand this event out again; it is held until it must be forgotten."""
         if not self._is_stopped:
             self._store.handled(event)
+
+    def report(self, event: Event, result: Literal["done", "failed"]) -> None:
+        """Say how an event's action ended, to a device that waits for that: `result_s` of its `info`.
+
+        Nobody answers here. Without a connection, or too late, it comes to nothing.
+        """
+        topic = f"{contract.prefix_of(event.node)}cmd/{contract.ResultRequest.name}"
+        request = contract.ResultRequest(id=event.id, result=result)
+        self._connection.publish(topic, msgspec.json.encode(request))
 
     def events(self) -> list[Event]:
         """Return what is held, oldest first: of all devices, handled or not."""
