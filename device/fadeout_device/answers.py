@@ -9,7 +9,17 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from fadeout_device.messages import Kept, Kind, Message, MutedBy, Outcome, Part, Reason
+from fadeout_device.messages import (
+    Kept,
+    Kind,
+    Message,
+    MutedBy,
+    Outcome,
+    Part,
+    Reason,
+    Reported,
+    WordsOf,
+)
 
 
 class ItemRow(Part, frozen=True):
@@ -21,6 +31,8 @@ class ItemRow(Part, frozen=True):
     """Padded: says little about the length."""
     ends_on_update: bool
     """Erased early when a new version of fadeout starts."""
+    part: WordsOf = ""
+    """Whose words they are, where that was looked up."""
 
 
 class RecordingRow(Part, frozen=True):
@@ -29,6 +41,8 @@ class RecordingRow(Part, frozen=True):
     recording: str
     outcome: Outcome
     items: tuple[ItemRow, ...]
+    reported: Reported = ""
+    """How somebody has said from afar that its action ended."""
 
 
 class Recordings(Message, frozen=True):
@@ -230,6 +244,8 @@ class StatusReport(Message, tag="status_report", frozen=True):
     """Whether commands and acknowledgements reach us, in words; empty: not known."""
     departure: Literal["", "asked", "done"]
     """Whether this device has left the broker; `asked`: it is cleared there when the broker is back."""
+    result_s: int
+    """So long an action's audio and words wait for its result from afar, in seconds; 0: not at all."""
     dropped_payloads: int
     """What was not let out, because it does not fit the contract or the broker: a fault."""
     unsent_events: int
@@ -319,7 +335,8 @@ class Happening(Message, omit_defaults=True, frozen=True):
 
     what: Literal[
         "ear_away", "listening", "not_listening", "wake", "utterance", "sealed", "not_sealed",
-        "erased", "erase_failed", "reported", "withdrawn", "broker", "private", "mode", "alarm", "light",
+        "result", "erased", "erase_failed", "reported", "withdrawn", "broker", "private", "mode", "alarm",
+        "light",
     ]  # fmt: skip
     at_s: float
     recording: str = ""

@@ -2,8 +2,10 @@
 
 From afar one can only mute, shorten and erase. Listening again, keeping longer, reading
 and exporting need somebody at the device: at its button, or with the `fadeout` command,
-which only this machine's user can run. A voice is in the room, but may be a guest's or
-the television's: it can do what comes from afar, and be told how much is held.
+which only this machine's user can run. How an action ended may be told from afar, too:
+"failed" keeps more than silence would, so it is heeded only where somebody at the device
+has switched the waiting for it on (docs/adr/0013). A voice is in the room, but may be a
+guest's or the television's: it can mute and erase as from afar, and be told how much is held.
 
 A deed and its opposite are two rows, so that no row both tightens and loosens. Pure.
 """
@@ -30,6 +32,8 @@ Deed = Literal[
     # what reads, or lets somebody read
     "list", "show", "play", "explain", "watch", "export", "list recipients", "add a recipient",
     "confirm a recipient", "remove a recipient", "read the ledger", "list subscribers",
+    # what says how an action ended, where the device waits for that: what is switched on there is the consent
+    "report done", "report failed",
     # what only says how the device is
     "ping", "count", "status", "policy", "modes", "clock",
 ]  # fmt: skip
@@ -65,6 +69,8 @@ _ALLOWED: dict[Deed, frozenset[Channel]] = {
     "remove a recipient": _AT_THE_DEVICE,
     "read the ledger": _AT_THE_DEVICE,
     "list subscribers": _AT_THE_DEVICE,
+    "report done": frozenset({"mqtt", "control"}),
+    "report failed": frozenset({"mqtt", "control"}),
     "ping": frozenset({"mqtt", "control"}),
     "count": frozenset({"control", "voice"}),
     "status": _AT_THE_DEVICE,
@@ -109,6 +115,7 @@ _DEEDS: dict[type, Deed | Callable[..., Deed]] = {
     contract.MuteRequest: "mute",
     contract.EraseRequest: _erasing,
     contract.ShortenRequest: "shorten",
+    contract.ResultRequest: lambda asked: "report done" if asked.result == "done" else "report failed",
     contract.PingRequest: "ping",
 }
 

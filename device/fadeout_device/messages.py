@@ -21,6 +21,10 @@ Reason = Literal["expired", "user", "update", "size", "panic", "recovered"]
 """Why an item is erased. `recovered`: it was cut off while it was sealed, or the index was lost."""
 Purpose = Literal["show", "play", "event", "export", "erase_since"]
 """What an item is opened for."""
+Reported = Literal["", "done", "failed"]
+"""How somebody has said from afar that an action ended; empty: nobody did."""
+WordsOf = Literal["", "request", "response"]
+"""Whose words: what was asked of fadeout, or what it answered; empty: that was not told apart."""
 Visitor = Literal["person", "reporter"]
 """For whom an item is opened: somebody at the device, or the reporter, which tells subscribers."""
 
@@ -118,8 +122,8 @@ class Tick(Message, frozen=True):
 class Utterance(Message, frozen=True):
     """One finished utterance.
 
-    The payload is its audio, 16 kHz mono s16le, at most 60 s, and then its words in UTF-8:
-    those of the request, those of the response.
+    The payload is its audio, 16 kHz mono s16le, at most 60 s, and then the words of the request in
+    UTF-8. What fadeout answers to them is the vault's to know.
     """
 
     delivery: Token
@@ -135,8 +139,6 @@ class Utterance(Message, frozen=True):
     """An action of the configured list, or `none`."""
     request_bytes: WordsLength = 0
     """How much of the payload is the words of the request; 0: they are not known."""
-    response_bytes: WordsLength = 0
-    """How much of it is the words of the response."""
 
 
 # ---- vault -> ear

@@ -54,9 +54,12 @@ ROWS: list[tuple[Request, frozenset[str]]] = [
     (contract.EraseRequest(all=True), AFAR | {"voice"}),
     (contract.EraseRequest(last=1), ALL),
     (contract.ShortenRequest(keep_s=60), AFAR),
+    (contract.ResultRequest(id="0123456789abcdef", result="done"), AFAR),
+    (contract.ResultRequest(id="0123456789abcdef", result="failed"), AFAR),
     (contract.PingRequest(), AFAR),
 ]
-FROM_AFAR = {"mute", "erase", "erase the newest", "shorten", "ping"}
+FROM_AFAR = {"mute", "erase", "erase the newest", "shorten", "report done", "report failed", "ping"}
+"""The two reports are heeded only where the device waits for them: `vault/test_outcomes.py`."""
 
 
 def _names() -> list[str]:
@@ -82,7 +85,7 @@ def test_every_deed_can_be_asked_for_at_the_device(deed: str) -> None:
     assert is_allowed(deed, "control")  # type: ignore[arg-type]  # of the list
 
 
-def test_from_afar_one_can_mute_shorten_and_erase_and_nothing_else() -> None:
+def test_from_afar_one_can_mute_shorten_erase_and_report_and_nothing_else() -> None:
     assert {deed for deed in DEEDS if is_allowed(deed, "mqtt")} == FROM_AFAR
 
 

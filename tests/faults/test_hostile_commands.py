@@ -73,6 +73,8 @@ PAYLOADS: dict[str, bytes] = {
     "longer than the ceiling": b'{"keep_s":99999999,"transaction":"xyzzy"}',
     "not a number": b'{"keep_s":NaN,"transaction":"xyzzy"}',
     "an outcome there is not": b'{"keep_s":60,"outcome":"xyzzy"}',
+    "a result of nobody": b'{"id":"0123456789abcdef","result":"failed","xyzzy":1}',
+    "a result that keeps": b'{"id":"0123456789abcdef","result":"xyzzy","keep_s":60}',
     "a switch": b'{"is_on":false,"xyzzy":1}',
     "as long as may be": b'{"transaction":"' + b"x" * 1000 + b'"}',
     "a byte too long": (b'{"transaction":"xyzzy' + b"x" * 1024)[: contract.MAX_REQUEST_BYTES + 1],
@@ -137,7 +139,7 @@ class Reporter:
 @pytest.fixture(scope="module")
 def vault(speech: Speech) -> Iterator[tuple[Home, Process]]:
     with new_home() as home:
-        home.config.write_text('[mqtt]\nnode = "sp-test"\n')
+        home.config.write_text('[outcome]\nwait_s = 30\n[mqtt]\nnode = "sp-test"\n')
         with Process(home, vault_command(home), FADEOUT_LOG="debug") as process:
             wait_for(home.status, "the vault answers")
             hear(home, speech.path)

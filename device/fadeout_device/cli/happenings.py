@@ -55,6 +55,7 @@ _LINES: dict[str, Callable[[Happening], str]] = {
     "wake": lambda h: f"wake word {h.wake_word} (score {h.score:.3f}); recording in memory",
     "utterance": _utterance,
     "sealed": _sealed,
+    "result": lambda h: f"reported from afar, of {h.recording[:8]}: {h.outcome}",
     "not_sealed": lambda h: f"NOT sealed: {h.reason}",
     "erased": _erased,
     "erase_failed": lambda h: f"ERASING FAILED, will be tried again: {h.reason}",

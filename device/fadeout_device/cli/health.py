@@ -72,6 +72,7 @@ def status(arguments: argparse.Namespace) -> int:
         ["broker", answer.broker],
         *([["", _DEPARTED[answer.departure]]] if answer.departure else []),
         *([["commands", answer.commands]] if answer.commands else []),
+        *([["results", _waits(answer.result_s)]] if answer.result_s else []),
         *([["DROPPED", _dropped(answer.dropped_payloads)]] if answer.dropped_payloads else []),
         ["unsent events", str(answer.unsent_events)],
         [
@@ -107,6 +108,10 @@ def _lost(answer: answers.StatusReport) -> str:
             f"the microphone {shown.count(answer.reopened, 'time')}",
         )
     )
+
+
+def _waits(seconds: int) -> str:
+    return f"audio and words of an action wait {shown.count(seconds, 'second')} for done or failed from afar"
 
 
 _DEPARTED = {

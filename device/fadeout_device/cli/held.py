@@ -77,8 +77,8 @@ def list_recordings(arguments: argparse.Namespace) -> int:
     rows = [
         [
             row.recording,
-            row.outcome,
-            ", ".join(item.kind for item in row.items),
+            _outcome(row),
+            ", ".join(dict.fromkeys(item.kind for item in row.items)),
             "; ".join(
                 dict.fromkeys(
                     f"{item.kind} {shown.ending(item.expires_at_s, now, on_update=item.ends_on_update)}"
@@ -90,6 +90,10 @@ def list_recordings(arguments: argparse.Namespace) -> int:
     ]
     shown.print_table(f"{len(rows)} held", ["recording", "outcome", "kept", "erased"], rows)
     return 0
+
+
+def _outcome(row: answers.RecordingRow) -> str:
+    return f"{row.outcome} (reported {row.reported})" if row.reported else row.outcome
 
 
 def show(arguments: argparse.Namespace) -> int:
@@ -106,11 +110,11 @@ def show(arguments: argparse.Namespace) -> int:
             ["captured", shown.clock_time(answer.captured_at_s)],
             ["wake word", f"{answer.wake_word} (score {answer.score:.3f})"],
             ["length", f"{answer.duration_s:.1f} s, speech {answer.speech_s:.1f} s"],
-            ["outcome", answer.row.outcome],
+            ["outcome", _outcome(answer.row)],
             ["action", answer.action],
             *[
                 [
-                    f"{item.kind} erased",
+                    f"{item.kind}{f' of the {item.part}' if item.part else ''} erased",
                     shown.clock_time(item.expires_at_s),
                     shown.ending(item.expires_at_s, now, on_update=item.ends_on_update),
                 ]

@@ -28,8 +28,8 @@ from fadeout_device.ear.listening import payload_of, utterance_message
 from fadeout_device.ear.loudness import Loudness
 from fadeout_device.ear.recognising import Recognising
 from fadeout_device.ear.reported import LiveReport
-from fadeout_device.ear.telling import sentence
 from fadeout_device.messages import LEVEL_EVERY_S, EarState, Wake
+from fadeout_device.spoken import sentence
 
 if TYPE_CHECKING:
     from fadeout_device.config import Config

@@ -4,6 +4,8 @@ The reporter hands over what somebody has published, unread; it and whoever publ
 are believed about nothing. A payload that is no request of the contract has no effect
 and gets one word for an answer; nothing of it is logged.
 
+How an action ended is heeded where the vault waits for it (`outcomes.py`), and only then.
+
 A mute is obeyed at once and always. An erasure or a shortening is obeyed by a thread
 of its own, which lives as long as there is something to do: it waits for the root
 store, and the reporter's thread must not. Requests that come together are done
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
     from fadeout_broker import arrow
     from fadeout_device.vault.index import Item
+    from fadeout_device.vault.outcomes import Outcomes
     from fadeout_device.vault.service import Service
 
     Answer = Callable[[contract.Reply, str | None, bytes | None], None]
@@ -97,8 +100,9 @@ class Settings(NamedTuple):
 class Afar:
     """Obeys what comes over MQTT, as far as the ratchet lets it."""
 
-    def __init__(self, service: Service, settings: Settings, answer: Answer) -> None:
+    def __init__(self, service: Service, settings: Settings, answer: Answer, outcomes: Outcomes) -> None:
         self._service = service
+        self._outcomes = outcomes
         self._node, self._is_enabled, self._running_s = settings
         self._answer = answer
         self._levels: dict[str, Level] = {}
@@ -144,6 +148,8 @@ class Afar:
         match request:
             case contract.MuteRequest():
                 self._mute(asked, request)
+            case contract.ResultRequest():
+                self._heed(asked, request)
             case contract.PingRequest():
                 if self._may("chatter"):
                     self._reply(asked, request)
@@ -158,6 +164,19 @@ class Afar:
             self._reply(asked, request, "not_stored")
         else:
             self._reply(asked, request)
+
+    def _heed(self, asked: arrow.Asked, request: contract.ResultRequest) -> None:
+        """Have an action's outcome be what somebody says, where somebody at the device wants that."""
+        if not self._service.result_s:
+            self._refuse(asked, request, "refused")
+            return
+        match self._outcomes.report(request.id, request.result):
+            case "heeded":
+                self._reply(asked, request)
+            case "not stored":
+                self._reply(asked, request, "not_stored")
+            case _:
+                self._refuse(asked, request, "not_waiting")
 
     def _take_on(self, asked: arrow.Asked, request: contract.EraseRequest | contract.ShortenRequest) -> None:
         digest = _digest(asked) if request.transaction is not None else None

@@ -21,6 +21,7 @@ from fadeout_device.vault.clock import ReplayClock, SystemClock
 from fadeout_device.vault.doors import Doors
 from fadeout_device.vault.durable import reason, storage_errors
 from fadeout_device.vault.errors import EraseError, SyncError
+from fadeout_device.vault.outcomes import Outcomes
 from fadeout_device.vault.privacy import Around, Privacy, local_minute
 from fadeout_device.vault.reporter_arrow import ReporterArrow
 from fadeout_device.vault.root_home import Move, erase_another, migrate, settle
@@ -73,7 +74,7 @@ def run(settings: Settings, confinement: Confinement) -> None:
     vault = _Vault(settings, confinement, before)
     signals = Signals()
     handover.let_signals_in()
-    vault.service.on_renewal = signals.wake.set
+    vault.service.on_renewal = vault.outcomes.on_waiting = signals.wake.set
     if before is None:
         vault.service.start()
         vault.watch()
@@ -160,20 +161,23 @@ class _Vault:
             self.service.privacy = Privacy(
                 self.store.index, self.store.policy, self.clock, around, has_microphone=False
             )
+        running_s = self.clock.now if self._is_replay else boottime_s
+        is_told = config.mqtt.enabled and config.mqtt.commands
+        self.outcomes = Outcomes(self.service, config.outcome.wait_s if is_told else 0, running_s)
         self._reporter = ReporterArrow(self.service, config.mqtt)
         self.service.has_button = config.button.pin is not None
         self.service.on_change = self._reporter.pump
         asked = afar.Settings(self._reporter.node, config.mqtt.commands)
-        self._afar = afar.Afar(self.service, asked, self._reporter.answer)
+        self._afar = afar.Afar(self.service, asked, self._reporter.answer, self.outcomes)
         self._reporter.on_asked = self._afar.hear
-        self._voice = Voice(self.service, self.clock.now if self._is_replay else boottime_s)
-        voice = self._voice if config.voice.commands else None
+        self._voice = Voice(self.service, running_s, self.outcomes.hear)
+        hear = self._voice.hear if config.voice.commands else self.outcomes.hear
         self.doors = Doors(
             {
                 "control": lambda connection: control_arrow.serve(connection, self.service),
                 "reporter": self._reporter.serve,
                 "ear": lambda connection: ear_arrow.serve(
-                    connection, self.service, voice, is_replay=self._is_replay
+                    connection, self.service, hear, is_replay=self._is_replay
                 ),
             }
         )
@@ -192,6 +196,7 @@ class _Vault:
         self._watchdog.stop()
         self._afar.settle(_LAST_ERASURES_S)
         with self.service.lock:
+            self.outcomes.settle_all()
             self.store.close()
 
     def tend(self, lock_descriptor: int) -> float:
@@ -204,7 +209,9 @@ class _Vault:
                     self.service.sweep()
                 self.service.tell_modes()
                 self.service.on_change()
-                wait_s = max(_SHORTEST_WAIT_S, min(self.service.seconds_to_sweep(), _LONGEST_WAIT_S))
+                left_s = self.outcomes.settle()
+                wait_s = min(self.service.seconds_to_sweep(), _LONGEST_WAIT_S, left_s or _LONGEST_WAIT_S)
+                wait_s = max(_SHORTEST_WAIT_S, wait_s)
             wants_renewal = self.service.wants_renewal
         if wants_renewal:
             self._renew(lock_descriptor)
@@ -225,6 +232,7 @@ class _Vault:
         self._afar.settle()
         listeners, visitors = paused
         with self.service.lock:
+            self.outcomes.settle_all()
             listening = [handover.Listening(arrow, sock.fileno()) for arrow, sock in listeners.items()]
             visiting = [
                 # Another owner's device has another name, which the reporter must be told.

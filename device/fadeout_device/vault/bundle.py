@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fadeout_device.answers import RecordingRow
-    from fadeout_device.messages import Kind
-    from fadeout_device.vault.store import Metadata
+    from fadeout_device.vault.store import Content, Metadata
 
 FOLDER = "fadeout-export"
 """Everything is in it: unpacking strews no files."""
@@ -35,8 +34,7 @@ _BLOCK_BYTES = 512
 _END_BYTES = 2 * _BLOCK_BYTES
 _STEPS = 8
 _LEAST_BYTES = 64 * 1024
-_FILES: dict[Kind, str] = {"audio": "audio.wav", "words": "words.txt"}
-"""What else is kept of a recording, its action, stands in `metadata.json`."""
+_METADATA = "metadata.json"
 
 
 class OpenRecording(NamedTuple):
@@ -44,7 +42,7 @@ class OpenRecording(NamedTuple):
 
     row: RecordingRow
     metadata: Metadata
-    contents: dict[Kind, bytes]
+    contents: list[Content]
 
     def __repr__(self) -> str:
         """Say only which: the contents are speech."""
@@ -78,9 +76,9 @@ class Bundle:
             yield from self._folder("", self._about.made_at_s)
         yield from self._folder(f"/{name}", at_s)
         files = [
-            *((_FILES[kind], _file(kind, content)) for kind, content in recording.contents.items()
-              if kind in _FILES),
-            ("metadata.json", _json(_described(recording))),
+            *((_name(content), _file(content)) for content in recording.contents
+              if _name(content) != _METADATA),
+            (_METADATA, _json(_described(recording))),
         ]  # fmt: skip
         for file, data in files:
             yield from self._file(f"/{name}/{file}", data, at_s)
@@ -155,22 +153,29 @@ def _described(recording: OpenRecording) -> dict[str, object]:
         "outcome": recording.row.outcome,
         "action": metadata.action,
         "kept": [
-            {"kind": item.kind, "file": _FILES.get(item.kind, "metadata.json"),
-             "ends_at": _time(item.expires_at_s), "ends_on_update": item.ends_on_update}
-            for item in recording.row.items
+            {"kind": content.item.item_class.kind, "file": _name(content),
+             "ends_at": _time(content.item.ends_at_s), "ends_on_update": content.item.ends_on_update}
+            for content in recording.contents
         ],
     }  # fmt: skip
 
 
-def _file(kind: Kind, content: bytes) -> bytes:
-    if kind != "audio":
-        return content
+def _name(content: Content) -> str:
+    """Return the file of an item; what is kept of an action stands in the metadata."""
+    if content.part == "response":
+        return "response.txt"
+    return {"audio": "audio.wav", "words": "words.txt"}.get(content.item.item_class.kind, _METADATA)
+
+
+def _file(content: Content) -> bytes:
+    if content.item.item_class.kind != "audio":
+        return content.data
     file = io.BytesIO()
     with wave.open(file, "wb") as wav:
         wav.setnchannels(1)
         wav.setsampwidth(SAMPLE_BYTES)
         wav.setframerate(RATE_HZ)
-        wav.writeframes(content)
+        wav.writeframes(content.data)
     return file.getvalue()
 
 

@@ -6,6 +6,7 @@ says how the vault is. All of it under the service's lock.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -34,11 +35,11 @@ from fadeout_device.vault.export import Chosen
 from fadeout_device.vault.recipients import Recipients
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from fadeout_broker.arrow import Incoming
     from fadeout_device.answers import ClockReport, Departed, Explanation, Modes, Muting, Subscribers
-    from fadeout_device.messages import Purpose
+    from fadeout_device.messages import Purpose, WordsOf
     from fadeout_device.questions import (
         DebugCapture,
         Erase,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from fadeout_device.vault.ledger import Signed
     from fadeout_device.vault.recipients import Recipient
     from fadeout_device.vault.service import Service
+    from fadeout_device.vault.store import Metadata
 
 
 class Desk:
@@ -72,8 +74,11 @@ class Desk:
         """Open the metadata of a recording; raises as `Store.find` and `Store.metadata`."""
         with self._service.lock:
             items = self._service.store.find(name)
-            metadata = self._service.store.metadata(items[0])
-            return Opened(_rows(items)[0], *msgspec.structs.astuple(metadata))
+            words = [item for item in items[1:] if item.item_class.kind == "words"]
+            first, *of_words = self._service.store.metadata_of([items[0], *words])
+            parts = {item.id: read.part for item, read in zip(words, of_words, strict=True)}
+            parts[items[0].id] = first.part
+            return _opened(_rows(items, parts)[0], first)
 
     def play(self, name: str) -> tuple[Opened, bytes]:
         """Open the audio of a recording.
@@ -89,7 +94,7 @@ class Desk:
                 )
             metadata, content = self._service.store.whole(audio[0])
             row = _rows(self._service.store.find(name))[0]
-            return Opened(row, *msgspec.structs.astuple(metadata)), content
+            return _opened(row, metadata), content
 
     def ledger(self, command: GetLedger) -> Iterator[tuple[LedgerReport, bytes]]:
         """Yield the ledger as lines of JSON, in parts: docs/format.md, "Export of the ledger"."""
@@ -291,6 +296,7 @@ class Desk:
                 broker=self._service.broker,
                 commands=_reach(self._service.incoming),
                 departure=self._service.store.outbox.departure,
+                result_s=self._service.result_s,
                 dropped_payloads=self._service.dropped_payloads,
                 unsent_events=self._service.store.outbox.count(),
                 held=self._service.held(),
@@ -342,22 +348,39 @@ def _recipient_row(recipient: Recipient) -> RecipientRow:
     return RecipientRow(recipient.name, recipient.key, recipient.fingerprint, recipient.is_confirmed)
 
 
-def _rows(items: Iterable[Item]) -> list[RecordingRow]:
-    """Group items by recording, in the order of capture."""
+def _opened(row: RecordingRow, metadata: Metadata) -> Opened:
+    return Opened(
+        row, metadata.captured_at_s, metadata.wake_word, metadata.score, metadata.duration_s,
+        metadata.speech_s, metadata.action,
+    )  # fmt: skip
+
+
+_NO_PARTS: Mapping[str, WordsOf] = MappingProxyType({})
+
+
+def _rows(items: Iterable[Item], parts: Mapping[str, WordsOf] = _NO_PARTS) -> list[RecordingRow]:
+    """Group items by recording, in the order of capture; `parts` says of some whose words they are."""
     grouped: dict[str, list[Item]] = {}
     for item in items:
         grouped.setdefault(item.recording, []).append(item)
     rows = []
-    for recording, parts in grouped.items():
-        parts.sort(key=lambda item: KINDS.index(item.item_class.kind))
+    for recording, held in grouped.items():
+        held.sort(key=lambda item: KINDS.index(item.item_class.kind))
         rows.append(
             RecordingRow(
                 recording,
-                parts[0].item_class.outcome,
+                held[0].item_class.outcome,
                 tuple(
-                    ItemRow(part.item_class.kind, part.ends_at_s, part.size_bytes, part.ends_on_update)
-                    for part in parts
+                    ItemRow(
+                        each.item_class.kind,
+                        each.ends_at_s,
+                        each.size_bytes,
+                        each.ends_on_update,
+                        parts.get(each.id, ""),
+                    )
+                    for each in held
                 ),
+                held[0].reported,
             )
         )
     return rows

@@ -19,9 +19,13 @@ from fadeout_device.messages import FromEar, Lit, Pressed, Tick, ToEar, Utteranc
 from fadeout_device.vault import ratchet
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fadeout_device.messages import NotSealed, Sealed
     from fadeout_device.vault.service import Service
-    from fadeout_device.vault.voice import Voice
     from fadeout_device.wire import Connection, Frame
+
+    Hear = Callable[[Utterance, bytes, bytes], Sealed | NotSealed]
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +36,14 @@ GREETED = "greeted"
 """The stage of a connection whose ear was told that it may listen."""
 
 
-def serve(connection: Connection, service: Service, voice: Voice | None = None, *, is_replay: bool) -> None:
-    """Serve the ear until it goes; without a `voice` no command of it is obeyed.
+def serve(connection: Connection, service: Service, hear: Hear, *, is_replay: bool) -> None:
+    """Serve the ear until it goes.
+
+    Args:
+        connection: to it.
+        service: of this vault.
+        hear: what becomes of an utterance, its audio and the words of its request.
+        is_replay: whether the ear says what time it is.
 
     Raises:
         WireError: it broke the protocol.
@@ -47,7 +57,7 @@ def serve(connection: Connection, service: Service, voice: Voice | None = None, 
     connection.stage = GREETED
     try:
         while frame := connection.receive():
-            _answer(ear, frame, service, voice, is_replay=is_replay)
+            _answer(ear, frame, service, hear, is_replay=is_replay)
     finally:
         service.ear_is_away()
 
@@ -71,11 +81,11 @@ class _Ear:
                 raise
 
 
-def _answer(ear: _Ear, frame: Frame, service: Service, voice: Voice | None, *, is_replay: bool) -> None:
+def _answer(ear: _Ear, frame: Frame, service: Service, hear: Hear, *, is_replay: bool) -> None:
     message = frame.message(FromEar)
     if isinstance(message, Utterance):
         audio, words = _parts(message, frame.payload)
-        ear.send(service.seal(message, audio, words) if voice is None else voice.hear(message, audio, words))
+        ear.send(hear(message, audio, words))
     elif isinstance(message, Tick):
         # Live, the ear may replay files too, but what time it is is not its business.
         if is_replay:
@@ -102,15 +112,14 @@ def _press(pressed: Pressed, service: Service) -> None:
 
 
 def _parts(message: Utterance, payload: bytes) -> tuple[bytes, bytes]:
-    """Return the audio and the words of an utterance: a line each for the request and the response.
+    """Return the audio of an utterance and the words of its request, as a line.
 
     Raises:
         WireError: they do not fit what the message says of them.
     """
-    words_at = len(payload) - message.request_bytes - message.response_bytes
+    words_at = len(payload) - message.request_bytes
     if words_at < 0 or words_at % 2 or words_at > message.duration_s * BYTES_PER_SECOND + 2:
         raise WireError(f"an utterance's payload of {len(payload)} bytes does not fit its duration and words")
     if words_at == len(payload):
         return payload, b""
-    response_at = words_at + message.request_bytes
-    return payload[:words_at], payload[words_at:response_at] + b"\n" + payload[response_at:] + b"\n"
+    return payload[:words_at], payload[words_at:] + b"\n"

@@ -27,7 +27,7 @@ from fadeout_device.vault.errors import EraseError
 from fadeout_device.vault.index import IndexFullError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from fadeout_device.messages import Reason
     from fadeout_device.vault.index import Index, Item
@@ -66,6 +66,8 @@ class Eraser:
         self._keyring, self._index, self._outbox, self._files, self._reserve, self._ledger = parts
         self._timekeeper = timekeeper
         self._events_to_withdraw: list[tuple[Item, bytes]] = []
+        self.on_erasing: Callable[[Collection[Item]], None] = lambda _: None
+        """Called with what is to be erased, before anything else is done about it."""
 
     # ---- the three steps
 
@@ -83,6 +85,7 @@ class Eraser:
             EraseError: the intent is not stored. It will be tried again where the cause still stands.
         """
         items = list(items)
+        self.on_erasing(items)
         told = [item for item in items if self._is_told(item) and self._ends_early(item, why)]
         withdrawals = self._withdrawals(told)
 
@@ -154,6 +157,7 @@ class Eraser:
             EraseError: a root may still be there. No key is in memory any more; it is tried again.
         """
         items = self._index.items()
+        self.on_erasing(items)
         # In memory only, and of the newest: so that subscribers can be told what to forget.
         actions = [item for item in items if _is_reported(item)]
         self._events_to_withdraw = self._files.leaf_keys(actions[-_MAX_PANIC_WITHDRAWALS:])

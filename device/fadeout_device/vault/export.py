@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from fadeout_device import __version__
 from fadeout_device.errors import FadeoutError, UsageError
+from fadeout_device.policy import KINDS
 from fadeout_device.vault.errors import KeyErasedError
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class Export:
         from fadeout_device.vault.bundle import OpenRecording  # noqa: PLC0415
 
         store = self._service.store
-        chosen = self._chosen.items[row.recording]
+        chosen = sorted(self._chosen.items[row.recording], key=lambda item: KINDS.index(item.item_class.kind))
         with self._service.lock:
             # As they stand now: what was chosen may have been erased since.
             now = {item.id: item for item in store.index.live_of(row.recording)}

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from fadeout_device.messages import Reason
+    from fadeout_device.messages import Reason, Reported
 
 
 class IndexFullError(StorageError):
@@ -67,6 +67,7 @@ _TABLES: dict[str, dict[str, Any]] = {
             "mark": str,
             "era": int,
             "ahead_s": int,
+            "reported": str,
         },
         "pk": "id",
     },
@@ -128,6 +129,8 @@ class Item(NamedTuple):
     """In which start of the machine it was captured."""
     ahead_s: int = 0
     """How far the wall clock was ahead then, not confirmed."""
+    reported: Reported = ""
+    """How somebody has said that its recording's action ended."""
 
     @property
     def is_canary(self) -> bool:
@@ -234,6 +237,10 @@ class Index:
             "UPDATE item SET ends_at_s = ?, period_s = ? WHERE id = ? AND ends_at_s > ?",
             [ends_at_s, period_s, item_id, ends_at_s],
         )
+
+    def report(self, recording: str, reported: Reported) -> None:
+        """Note how somebody has said that a recording's action ended."""
+        self.db.execute("UPDATE item SET reported = ? WHERE recording = ?", [reported, recording])
 
     def date(self, items: Iterable[Item], era: int, ahead_s: int) -> list[Item]:
         """Note what the time was like when these were captured; returns them with it."""
@@ -379,7 +386,7 @@ def _item(row: dict[str, Any]) -> Item:
         row["id"], row["recording"], ItemClass(row["outcome"], row["kind"]), row["leaf"], row["state"],
         row["ends_at_s"], row["period_s"], bool(row["ends_on_update"]), row["size_bytes"],
         row["reason"] or "recovered", row["promised_s"] or row["period_s"],
-        row["mark"] or "", row["era"] or 0, row["ahead_s"] or 0,
+        row["mark"] or "", row["era"] or 0, row["ahead_s"] or 0, row["reported"] or "",
     )  # fmt: skip
 
 

@@ -51,9 +51,9 @@ def recordings_of_events(service: Service, ids: Iterable[str]) -> set[str]:
 
 
 def newest(items: Iterable[Item], count: int) -> set[str]:
-    """Return the newest recordings. `items` are in the order of capture."""
-    order = list(dict.fromkeys(item.recording for item in reversed(list(items))))
-    return set(order[:count])
+    """Return the newest recordings. The first items of each are in the order of capture."""
+    order = list(dict.fromkeys(item.recording for item in items))
+    return set(order[-count:])
 
 
 def of_the_last(items: Iterable[Item], seconds: float, view: View, sweep_s: int) -> set[str]:

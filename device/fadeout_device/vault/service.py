@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from fadeout_broker.arrow import Incoming
     from fadeout_device.confine import Confinement
-    from fadeout_device.messages import EarState, Lit, Purpose, Utterance
+    from fadeout_device.messages import EarState, Kept, Lit, Outcome, Purpose, Utterance
     from fadeout_device.vault.clock import Clock
     from fadeout_device.vault.ear_line import TellEar
     from fadeout_device.vault.index import Item
@@ -67,10 +67,14 @@ class Service:
         self.sweeps = Sweeps(sweep_s)
         self.on_change: Callable[[], None] = lambda: None
         self.on_renewal: Callable[[], None] = lambda: None
+        self.on_advance: Callable[[], object] = lambda: None
+        """Called when a replay's time has come further."""
         self.wants_renewal = False
         """Whether erased keys may still stand in this process's memory: it must become a new one."""
         self.is_reset = False
         """Whether this is another owner's device from now on, with another name."""
+        self.result_s = 0
+        """So many seconds an action's audio and words wait for its result from afar; 0: not at all."""
         self.broker = "not configured"
         self.is_reporter_here = False
         self.incoming: Incoming | None = None
@@ -161,8 +165,10 @@ class Service:
         self.tell_modes()
         self.on_change()
 
-    def seal(self, utterance: Utterance, audio: bytes, words: bytes = b"") -> Sealed | NotSealed:
-        """Seal an utterance as the policy says, or drop it."""
+    def seal(
+        self, utterance: Utterance, audio: bytes, words: bytes = b"", *, is_action_only: bool = False
+    ) -> Sealed | NotSealed:
+        """Seal an utterance as the policy says, or drop it; `is_action_only`: `Store.seal` has it."""
         with self.lock:
             self.tell(
                 "utterance",
@@ -176,19 +182,25 @@ class Service:
                 self.tell("private", reason=private)
                 return Sealed(utterance.delivery, "", ())
             try:
-                recording, kept = self.store.seal(utterance, audio, words, self.privacy.debug_period_s())
+                recording, kept = self.store.seal(
+                    utterance, audio, words, self.privacy.debug_period_s(), is_action_only=is_action_only
+                )
             except SealError as err:
                 log.warning("%s", err)
                 self.tell("not_sealed", reason=str(err))
                 return NotSealed(utterance.delivery, str(err)[:300])
-            if kept:
-                self.tell("sealed", recording=recording, outcome=utterance.outcome, kept=kept)
-            if self.store.index.live_size_bytes() > self.store.policy.max_size_bytes:
-                # Should it fail, that is told, and the next sweep tries again.
-                with contextlib.suppress(EraseError):
-                    self._erase(lambda: self.store.eraser.erase_beyond(self.store.policy.max_size_bytes))
-            self.on_change()
+            self.has_sealed(recording, utterance.outcome, kept)
             return Sealed(utterance.delivery, recording, kept)
+
+    def has_sealed(self, recording: str, outcome: Outcome, kept: tuple[Kept, ...]) -> None:
+        """Tell what was sealed, and make room where it is too much."""
+        if kept:
+            self.tell("sealed", recording=recording, outcome=outcome, kept=kept)
+        if self.store.index.live_size_bytes() > self.store.policy.max_size_bytes:
+            # Should it fail, that is told, and the next sweep tries again.
+            with contextlib.suppress(EraseError):
+                self._erase(lambda: self.store.eraser.erase_beyond(self.store.policy.max_size_bytes))
+        self.on_change()
 
     # ---- time
 
@@ -207,6 +219,7 @@ class Service:
             self.clock.raise_floor(time_s)
             if self.seconds_to_sweep() <= 0:
                 self.sweep()
+            self.on_advance()
 
     def look_at_clock(self) -> None:
         """Look at the machine's clocks: what is confirmed, and what looks due."""

@@ -30,7 +30,7 @@ class Standing:
         self._service = service
         self._info = contract.Info(
             v=contract.VERSION, sw=__version__, mode=settings.mode, actions=settings.actions or (),
-            commands=settings.commands,
+            commands=settings.commands, result_s=service.result_s,
         )  # fmt: skip
         self._policy_now: tuple[bytes, contract.PolicyNow] | None = None
 

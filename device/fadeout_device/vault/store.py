@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import os
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from fadeout_device.errors import FadeoutError, StorageError
-from fadeout_device.messages import Kept
+from fadeout_device.messages import Kept, WordsOf
 from fadeout_device.policy import ItemClass, Period
 from fadeout_device.vault import container
 from fadeout_device.vault.due import end_date
@@ -36,10 +36,10 @@ from fadeout_device.vault.sealed_files import Sealed, SealedFiles
 from fadeout_device.vault.timekeeper import Timekeeper
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from fadeout_device.messages import Kind, Outcome, Purpose, Utterance, Visitor
+    from fadeout_device.messages import Kind, Outcome, Purpose, Reported, Utterance, Visitor
     from fadeout_device.policy import Policy
     from fadeout_device.vault.clock import Clock
     from fadeout_device.vault.index import Mark
@@ -53,7 +53,7 @@ _DELIVERY_GRID_S = 3600
 """Deliveries are remembered to the hour: the index need not tell when somebody spoke."""
 
 
-class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What an envelope says besides its content. The only place where these are stored."""
 
     captured_at_s: float
@@ -62,6 +62,20 @@ class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     duration_s: float
     speech_s: float
     action: str
+    part: WordsOf = ""
+    """Whose words these are; of other items, and of words from before that was told apart, empty."""
+
+
+class Content(NamedTuple):
+    """What is in one item."""
+
+    item: Item
+    part: WordsOf
+    data: bytes
+
+    def __repr__(self) -> str:
+        """Say only which: the rest is speech."""
+        return f"Content({self.item.id})"
 
 
 class Store:
@@ -117,7 +131,13 @@ class Store:
     # ---- sealing
 
     def seal(
-        self, utterance: Utterance, audio: bytes, words: bytes = b"", debug_s: int | None = None
+        self,
+        utterance: Utterance,
+        audio: bytes,
+        words: bytes = b"",
+        debug_s: int | None = None,
+        *,
+        is_action_only: bool = False,
     ) -> tuple[str, tuple[Kept, ...]]:
         """Seal what the policy keeps of an utterance; returns its recording id and the items, durable.
 
@@ -126,34 +146,91 @@ class Store:
         Args:
             utterance: from the ear; bounded by its type.
             audio: 16 kHz mono s16le.
-            words: what was said, in UTF-8; empty: it is not known, and no item is made of it.
+            words: of the request, in UTF-8; empty: they are not known, and no item is made of them.
             debug_s: how long what has no rule is kept; None: not at all.
+            is_action_only: seal nothing but the action now.
 
         Raises:
             SealError: nothing of it is stored.
         """
         known = self.index.delivered(utterance.delivery)
         if known is not None:
-            kept = self.index.live_of(known)
-            return known, tuple(Kept(item.item_class.kind, item.ends_at_s) for item in kept)
-        self.timekeeper.look()
-        captured_at_s = self._clock.now() - utterance.age_s
+            return known, _kept(self.index.live_of(known))
         recording = secrets.token_hex(8)
-        metadata = msgspec.json.encode(
-            Metadata(
-                captured_at_s,
-                utterance.wake_word,
-                utterance.score,
-                utterance.duration_s,
-                utterance.speech_s,
-                utterance.action,
-            )
+        audible: dict[Kind, bytes] = {"audio": audio, **({"words": words} if words else {})}
+        contents: dict[Kind, bytes] = {**({} if is_action_only else audible), "action": b""}
+
+        def remember(items: Sequence[Item]) -> None:
+            if items:
+                at_s = int(self._clock.proven()) // _DELIVERY_GRID_S * _DELIVERY_GRID_S
+                self.index.add_delivery(utterance.delivery, recording, at_s)
+            for item in items:
+                if item.item_class.kind == "action":
+                    self.outbox.add_action(item)
+
+        bodies = self._bodies(utterance, contents)
+        items = self._seal(recording, utterance, bodies, debug_s, remember)
+        return recording if items else "", _kept(items)
+
+    def add(  # noqa: PLR0913 - what there is to say of it
+        self,
+        recording: str,
+        utterance: Utterance,
+        contents: Mapping[Kind, bytes],
+        *,
+        debug_s: int | None = None,
+        words_of: WordsOf = "request",
+        reported: Reported = "",
+    ) -> tuple[Kept, ...]:
+        """Seal more of a recording, as `seal`; returns the items, durable.
+
+        Args:
+            recording: it has an item already.
+            utterance: its age is that of now, and its outcome the one that says what is kept.
+            contents: what to keep, where the policy does.
+            debug_s: as of `seal`.
+            words_of: whose words they are.
+            reported: how somebody has said that its action ended.
+
+        Raises:
+            SealError: nothing of `contents` is stored.
+        """
+
+        def report(_: Sequence[Item]) -> None:
+            if reported:
+                self.index.report(recording, reported)
+
+        bodies = self._bodies(utterance, contents, words_of)
+        return _kept(self._seal(recording, utterance, bodies, debug_s, report))
+
+    def _bodies(
+        self, utterance: Utterance, contents: Mapping[Kind, bytes], words_of: WordsOf = "request"
+    ) -> dict[Kind, container.Body]:
+        self.timekeeper.look()
+        metadata = Metadata(
+            self._clock.now() - utterance.age_s,
+            utterance.wake_word,
+            utterance.score,
+            utterance.duration_s,
+            utterance.speech_s,
+            utterance.action,
         )
-        bodies: dict[Kind, container.Body] = {
-            "audio": container.Body(metadata, audio),
-            **({"words": container.Body(metadata, words)} if words else {}),
-            "action": container.Body(metadata, b""),
+        encoded = msgspec.json.encode(metadata)
+        of_words = msgspec.json.encode(msgspec.structs.replace(metadata, part=words_of))
+        return {
+            kind: container.Body(of_words if kind == "words" else encoded, content)
+            for kind, content in contents.items()
         }
+
+    def _seal(
+        self,
+        recording: str,
+        utterance: Utterance,
+        bodies: Mapping[Kind, container.Body],
+        debug_s: int | None,
+        commit: Callable[[Sequence[Item]], None],
+    ) -> list[Item]:
+        """Seal these; `commit` is called in the transaction in which they become `live`."""
         try:
             proven_at_s = self._clock.proven() - utterance.age_s
             items = self._take_leaves(utterance.outcome, recording, proven_at_s, bodies, debug_s)
@@ -163,19 +240,14 @@ class Store:
             self._write_items(items, bodies)
             with self.index.transaction():
                 self.index.set_state([item.id for item in items], "live")
-                if items:
-                    at_s = int(self._clock.proven()) // _DELIVERY_GRID_S * _DELIVERY_GRID_S
-                    self.index.add_delivery(utterance.delivery, recording, at_s)
-                for item in items:
-                    if item.item_class.kind == "action":
-                        self.outbox.add_action(item)
+                commit(items)
         except (OSError, StorageError, KeyErasedError) as err:
             # The rows stay `sealing`: the next sweep erases their leaves and files.
             self.files.unlink(items)
             raise SealError(
                 f"an utterance could not be sealed and was dropped: {reason(err)}", next_step(err)
             ) from err
-        return recording if items else "", tuple(Kept(i.item_class.kind, i.ends_at_s) for i in items)
+        return items
 
     def _take_leaves(
         self,
@@ -285,6 +357,13 @@ class Store:
         """
         return self._metadata(item, self._open([item], purpose, by)[0])
 
+    def metadata_of(
+        self, items: Sequence[Item], purpose: Purpose = "show", by: Visitor = "person"
+    ) -> list[Metadata]:
+        """Open the metadata of several items of a recording; raises as `metadata`."""
+        opened = self._open(items, purpose, by)
+        return [self._metadata(item, sealed) for item, sealed in zip(items, opened, strict=True)]
+
     def content(self, item: Item, purpose: Purpose = "play", by: Visitor = "person") -> bytes:
         """Open an item's content; raises as `metadata`."""
         return self.whole(item, purpose, by)[1]
@@ -296,14 +375,14 @@ class Store:
 
     def recording(
         self, items: Sequence[Item], purpose: Purpose, by: Visitor = "person"
-    ) -> tuple[Metadata, dict[Kind, bytes]]:
-        """Open a recording's items together, and their metadata, which is the same; raises as `metadata`."""
-        opened = self._open(items, purpose, by)
-        contents = {
-            item.item_class.kind: container.open_item(*sealed).content
-            for item, sealed in zip(items, opened, strict=True)
-        }
-        return self._metadata(items[0], opened[0]), contents
+    ) -> tuple[Metadata, list[Content]]:
+        """Open a recording's items together, and the metadata that they share; raises as `metadata`."""
+        opened = list(zip(items, self._open(items, purpose, by), strict=True))
+        contents = [
+            Content(item, self._metadata(item, sealed).part, container.open_item(*sealed).content)
+            for item, sealed in opened
+        ]
+        return self._metadata(*opened[0]), contents
 
     def _open(self, items: Sequence[Item], purpose: Purpose, by: Visitor) -> list[Sealed]:
         """Let items be opened, and write so before their first byte is handed over (P8). The only gate."""
@@ -388,3 +467,7 @@ class Store:
             if captured_at_s >= since_s:
                 recordings.add(item.recording)
         return [item for item in self.index.live() if item.recording in recordings]
+
+
+def _kept(items: Iterable[Item]) -> tuple[Kept, ...]:
+    return tuple(Kept(item.item_class.kind, item.ends_at_s) for item in items)

@@ -20,15 +20,16 @@ import msgspec
 
 from fadeout_device import channels
 from fadeout_device.errors import StorageError
-from fadeout_device.messages import Told
+from fadeout_device.messages import Sealed, Told
+from fadeout_device.spoken import sentence
 from fadeout_device.vault import picking, ratchet
-from fadeout_device.vault.errors import EraseError
+from fadeout_device.vault.errors import EraseError, SealError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from fadeout_device.channels import Deed
-    from fadeout_device.messages import NotSealed, Sealed, Utterance
+    from fadeout_device.messages import Kept, Kind, NotSealed, Utterance
     from fadeout_device.vault.index import Item
     from fadeout_device.vault.service import Service
 
@@ -69,25 +70,35 @@ class Voice:
     Args:
         service: of this vault.
         running_s: seconds that never go back; a replay's are the audio's.
+        hear: what becomes of an utterance that commands nothing.
     """
 
-    def __init__(self, service: Service, running_s: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        service: Service,
+        running_s: Callable[[], float],
+        hear: Callable[[Utterance, bytes, bytes], Sealed | NotSealed],
+    ) -> None:
         self._service = service
         self._running_s = running_s
+        self._hear = hear
         self.state = VoiceState()
 
     def hear(self, utterance: Utterance, audio: bytes, words: bytes = b"") -> Sealed | NotSealed:
         """Seal an utterance as `Service.seal`, then do what it commands, if it does."""
         with self._service.lock:
-            answer = self._service.seal(utterance, audio, words)
             deed = COMMANDS.get(utterance.action) if utterance.outcome == "served" else None
             if not channels.is_allowed(deed, "voice"):
-                return answer
+                return self._hear(utterance, audio, words)
+            answer = self._service.seal(utterance, audio, words)
             if self.state.delivery != utterance.delivery:
                 # No line of it in the log: in guest mode there is none that somebody spoke.
                 own = getattr(answer, "recording", "")
                 told = self._obey(utterance.action, own)
                 self.state = VoiceState(self.state.asked_s, utterance.delivery, told)
+                if isinstance(answer, Sealed):
+                    response = self._keep_response(utterance, own, told)
+                    answer = msgspec.structs.replace(answer, kept=(*answer.kept, *response))
             return msgspec.structs.replace(answer, told=self.state.told)
 
     def _obey(self, action: str, own: str) -> Told:
@@ -111,6 +122,26 @@ class Voice:
                 others = [item for item in live() if item.recording != own]
                 chosen = picking.newest(others, 1) | self._since(JUST_S)
         return self._erase([item for item in live() if item.recording in chosen | {own}])
+
+    def _keep_response(self, utterance: Utterance, own: str, told: Told) -> tuple[Kept, ...]:
+        """Seal what is said in answer as words of their own, where the policy keeps such words.
+
+        Not after an erasure, which leaves nothing of its command; nor once nothing may be stored.
+        """
+        service = self._service
+        if not service.store.index.live_of(own) or service.privacy.private():
+            return ()
+        contents: dict[Kind, bytes] = {"words": f"{sentence(told)}\n".encode()}
+        try:
+            kept = service.store.add(
+                own, utterance, contents, debug_s=service.privacy.debug_period_s(), words_of="response"
+            )
+        except SealError as err:
+            log.warning("%s", err)
+            service.tell("not_sealed", reason=str(err))
+            return ()
+        service.has_sealed(own, utterance.outcome, kept)
+        return kept
 
     def _is_confirmed(self) -> bool:
         asked_s, self.state = self.state.asked_s, VoiceState()

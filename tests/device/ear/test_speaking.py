@@ -16,8 +16,8 @@ from fadeout_device.ear.adapters.speaking import ECHO_S, LONGEST_S, Speaking, ar
 from fadeout_device.ear.adapters.vault_link import VaultLink
 from fadeout_device.ear.live import Live
 from fadeout_device.ear.stopping import Stop
-from fadeout_device.ear.telling import sentence
 from fadeout_device.messages import Told
+from fadeout_device.spoken import sentence
 from rig_waiting import wait_for
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from fadeout_device.vault import afar, ratchet
 from fadeout_device.vault.afar import Afar
 from fadeout_device.vault.bucket import Limit
 from fadeout_device.vault.desk import Desk
+from fadeout_device.vault.outcomes import Outcomes
 from fadeout_device.vault.picking import newest, of_the_last
 from fadeout_device.vault.service import Service
 
@@ -34,10 +35,11 @@ BURST = afar.LIMITS["erase"].burst
 class Room:
     """A vault, and somebody far away who sends commands to it."""
 
-    def __init__(self, rig: Rig, *, is_enabled: bool = True) -> None:
+    def __init__(self, rig: Rig, *, is_enabled: bool = True, wait_s: int = 0) -> None:
         self.rig = rig
         self.running_s = 1000.0
         self.is_enabled = is_enabled
+        self.wait_s = wait_s
         self.answers: list[tuple[contract.Reply, str | None, bytes | None]] = []
         self.begin()
 
@@ -48,7 +50,8 @@ class Room:
         )
         self.service.start()
         known = afar.Settings(lambda: NODE, self.is_enabled, lambda: self.running_s)
-        self.afar = Afar(self.service, known, lambda *answer: self.answers.append(answer))
+        self.outcomes = Outcomes(self.service, self.wait_s, lambda: self.running_s)
+        self.afar = Afar(self.service, known, lambda *answer: self.answers.append(answer), self.outcomes)
 
     def send(self, name: str, payload: bytes | dict[str, Any] = b"", **asked: Any) -> None:  # noqa: ANN401
         data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
@@ -94,10 +97,16 @@ def _count_writes(rig: Rig) -> Callable[[], int]:
 @pytest.mark.parametrize("name", contract.COMMANDS)
 def test_every_command_is_answered_with_its_transaction(room: Room, name: str) -> None:
     payload: dict[str, Any] = {"transaction": "a-1"}
-    needs: dict[str, dict[str, Any]] = {"erase": {"all": True}, "shorten": {"keep_s": 60}}
+    needs: dict[str, dict[str, Any]] = {
+        "erase": {"all": True},
+        "shorten": {"keep_s": 60},
+        "result": {"id": "0123456789abcdef", "result": "done"},
+    }
     payload |= needs.get(name, {})
     reply = room.ask(name, payload)
-    assert (reply.command, reply.status, reply.error, reply.transaction) == (name, "ok", None, "a-1")
+    # Of a result nobody waits here: test_outcomes.py has those.
+    wanted = ("error", "refused") if name == "result" else ("ok", None)
+    assert (reply.command, reply.status, reply.error, reply.transaction) == (name, *wanted, "a-1")
     assert contract.encode(reply)
 
 
@@ -347,6 +356,7 @@ def test_where_commands_are_switched_off_none_is_obeyed(rig: Rig) -> None:
         ("mute", b""),
         ("erase", b'{"all":true}'),
         ("shorten", b'{"keep_s":1}'),
+        ("result", b'{"id":"0123456789abcdef","result":"failed"}'),
         ("ping", b""),
     ):
         assert room.ask(name, payload).error == "refused"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyrage
 import pytest
 
+from device.vault.conftest import utterance
 from fadeout_device import answers, questions, wire
 from fadeout_device.confine import Confinement
 from fadeout_device.errors import FadeoutError, StorageError, WireError
@@ -132,6 +133,31 @@ def test_a_recording_is_a_folder_with_its_audio_its_words_and_what_is_known_of_i
         recording, "failed", "okay_nabu", "2020-09-13T12:26:38Z",
     )  # fmt: skip
     assert [kept["kind"] for kept in known["kept"]] == ["audio", "words", "action"]
+
+
+def test_words_of_the_request_and_of_the_response_are_two_files(desktop: Desktop) -> None:
+    store, said = desktop.rig.store, utterance()
+    recording, _ = store.seal(said, AUDIO, b"how much is it\n")
+    store.add(recording, said, {"words": b"it is much\n"}, words_of="response")
+    files = desktop.open(desktop.export(recordings=(recording,)))
+    folder = f"fadeout-export/{recording}"
+    assert files[f"{folder}/words.txt"] == b"how much is it\n"
+    assert files[f"{folder}/response.txt"] == b"it is much\n"
+    known = json.loads(files[f"{folder}/metadata.json"])
+    assert [(kept["kind"], kept["file"]) for kept in known["kept"]] == [
+        ("audio", "audio.wav"), ("words", "words.txt"), ("words", "response.txt"),
+        ("action", "metadata.json"),
+    ]  # fmt: skip
+
+
+def test_what_was_reported_to_have_failed_is_one_recording(desktop: Desktop) -> None:
+    store, said = desktop.rig.store, utterance(outcome="served", action="light.on")
+    recording, _ = store.seal(said, AUDIO, b"", is_action_only=True)
+    failed = utterance(outcome="failed", action="light.on")
+    store.add(recording, failed, {"audio": AUDIO, "words": b"turn it on\n"}, reported="failed")
+    files = desktop.open(desktop.export(recordings=(recording,)))
+    names = {name.rpartition("/")[2] for name in files}
+    assert names == {"audio.wav", "words.txt", "metadata.json", "manifest.json"}
 
 
 def test_the_manifest_names_every_file_with_its_hash_and_for_whom_it_is(desktop: Desktop) -> None:

@@ -185,7 +185,9 @@ def _talk(serve: Callable[[wire.Connection], None]) -> tuple[wire.Connection, th
 def test_an_ear_that_lies_is_cut_off_and_nothing_is_stored(
     rig: Rig, service: Service, header: object, payload: bytes
 ) -> None:
-    ear, thread = _talk(lambda connection: ear_arrow.serve(connection, service, is_replay=False))
+    ear, thread = _talk(
+        lambda connection: ear_arrow.serve(connection, service, service.seal, is_replay=False)
+    )
     ear.receive()
     ear.send(header, payload)
     assert ear.receive() is None
@@ -197,7 +199,7 @@ def test_an_ear_that_lies_is_cut_off_and_nothing_is_stored(
 
 def test_a_second_ear_is_sent_away_and_the_first_goes_on(service: Service) -> None:
     def serve(connection: wire.Connection) -> None:
-        ear_arrow.serve(connection, service, is_replay=False)
+        ear_arrow.serve(connection, service, service.seal, is_replay=False)
 
     first, first_thread = _talk(serve)
     first.receive()
@@ -238,7 +240,9 @@ def test_what_the_ear_counts_is_in_the_status_and_no_happening(service: Service)
 @pytest.mark.parametrize("is_replay", [False, True], ids=["live", "replay"])
 def test_the_ear_moves_the_clock_in_a_replay_only(rig: Rig, service: Service, *, is_replay: bool) -> None:
     before = rig.clock.now_s
-    ear, thread = _talk(lambda connection: ear_arrow.serve(connection, service, is_replay=is_replay))
+    ear, thread = _talk(
+        lambda connection: ear_arrow.serve(connection, service, service.seal, is_replay=is_replay)
+    )
     ear.receive()
     ear.send(messages.Tick(before + 5000))
     ear.send(utterance())

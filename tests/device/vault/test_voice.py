@@ -13,9 +13,10 @@ from fadeout_device import channels
 from fadeout_device.actions_file import load_actions
 from fadeout_device.config import RecogniserSettings
 from fadeout_device.confine import Confinement
-from fadeout_device.ear.telling import sentence
 from fadeout_device.messages import NotSealed, Sealed, Told
+from fadeout_device.spoken import sentence
 from fadeout_device.vault.desk import Desk
+from fadeout_device.vault.errors import SealError
 from fadeout_device.vault.service import Service
 from fadeout_device.vault.voice import COMMANDS, CONFIRM_S, Voice
 
@@ -44,7 +45,7 @@ class Room:
             rig.store, rig.clock, Confinement("n", "m"), rig.config.sweep_s, coalesce_s=0.0
         )
         self.service.start()
-        self.voice = Voice(self.service, lambda: rig.clock.now_s)
+        self.voice = Voice(self.service, lambda: rig.clock.now_s, self.service.seal)
 
     def say(self, action: str, outcome: Outcome = "served") -> Told | None:
         answer = self.voice.hear(utterance(outcome=outcome, action=action), AUDIO)
@@ -135,7 +136,7 @@ def test_a_yes_without_a_question_or_too_late_erases_nothing_and_asks(room: Room
 
 def test_a_question_is_still_known_to_the_process_after_this_one(room: Room) -> None:
     room.command("forget_everything")
-    after = Voice(room.service, lambda: room.rig.clock.now_s)
+    after = Voice(room.service, lambda: room.rig.clock.now_s, room.service.seal)
     after.state = room.voice.state
     room.voice = after
     assert room.command("forget_everything_yes").what == "erased"
@@ -169,6 +170,107 @@ def test_the_numbers_of_an_erasure_are_those_of_its_receipt(room: Room) -> None:
     assert told.held == room.service.held()
     numbers = [int(number) for number in re.findall(r"\d+", sentence(told))]
     assert (numbers[0], numbers[1], numbers[-1]) == (told.erased, told.held, told.receipt)
+
+
+KEPT_WORDS = '[retention.served]\nwords = { keep = "1h", purpose = "test" }\n'
+
+
+def _words(rig: Rig) -> list[tuple[str, str]]:
+    """Return whose words are held, and what they are."""
+    held = [item for item in rig.store.index.live() if item.item_class.kind == "words"]
+    opened = [rig.store.whole(item) for item in held]
+    return [(metadata.part, content.decode()) for metadata, content in opened]
+
+
+def _hear(room: Room, action: str) -> Sealed:
+    answer = room.voice.hear(utterance(outcome="served", action=action), AUDIO, b"what was said\n")
+    assert isinstance(answer, Sealed)
+    return answer
+
+
+@pytest.mark.parametrize("action", ["data.tell_held", "data.forget_everything"])
+def test_what_is_answered_is_words_of_its_own_where_such_words_are_kept(rig: Rig, action: str) -> None:
+    rig.restart(KEPT_WORDS)
+    room = Room(rig)
+    answer = _hear(room, action)
+    assert answer.told is not None
+    said = f"{sentence(answer.told)}\n"
+    assert _words(rig) == [("request", "what was said\n"), ("response", said)]
+    assert [kept.kind for kept in answer.kept] == ["words", "action", "words"]
+    first, _, second = (kept.expires_at_s for kept in answer.kept)
+    assert first == second
+    row = Desk(room.service).show(answer.recording).row
+    assert [(item.kind, item.part) for item in row.items] == [
+        ("words", "request"), ("words", "response"), ("action", ""),
+    ]  # fmt: skip
+    assert room.service.held() == answer.told.held == 1
+
+
+def test_either_s_words_are_erased_on_their_own(rig: Rig) -> None:
+    rig.restart(KEPT_WORDS)
+    room = Room(rig)
+    _hear(room, "data.tell_held")
+    response = rig.store.index.live()[-1]
+    room.service.erase_items([response])
+    assert _words(rig) == [("request", "what was said\n")]
+    assert rig.store.eraser.are_gone([response])
+
+
+def test_what_is_answered_is_not_stored_by_default(room: Room) -> None:
+    answer = _hear(room, "data.tell_held")
+    assert [kept.kind for kept in answer.kept] == ["action"]
+    assert _words(room.rig) == []
+
+
+@pytest.mark.parametrize(
+    "action", ["data.forget_last", "data.forget_today", "data.forget_ten_minutes", "data.not_for_you"]
+)
+def test_an_erasure_leaves_neither_its_own_words_nor_its_answer(rig: Rig, action: str) -> None:
+    rig.restart(KEPT_WORDS)
+    room = Room(rig)
+    room.recorded(*AGO)
+    answer = _hear(room, action)
+    assert answer.told is not None
+    assert answer.told.what == "erased"
+    assert _words(rig) == []
+    assert answer.recording not in room.held()
+
+
+@pytest.mark.parametrize("mode", ["guest mode", "a mute that it asks for"])
+def test_once_nothing_may_be_stored_no_answer_is(rig: Rig, mode: str) -> None:
+    rig.restart(KEPT_WORDS)
+    room = Room(rig)
+    if mode == "guest mode":
+        room.service.privacy.guest_on(None)
+        _hear(room, "data.tell_held")
+    else:
+        _hear(room, "data.stop_listening")
+    assert "response" not in [whose for whose, _ in _words(rig)]
+
+
+def test_an_answer_that_comes_again_is_not_stored_twice(rig: Rig) -> None:
+    rig.restart(KEPT_WORDS)
+    room = Room(rig)
+    said = utterance(outcome="served", action="data.tell_held")
+    first = room.voice.hear(said, AUDIO, b"what was said\n")
+    again = room.voice.hear(said, AUDIO, b"what was said\n")
+    assert isinstance(first, Sealed)
+    assert isinstance(again, Sealed)
+    assert again.told == first.told
+    assert sorted(kept.kind for kept in again.kept) == sorted(kept.kind for kept in first.kept)
+    assert len(_words(rig)) == 2
+
+
+def test_an_answer_that_cannot_be_sealed_is_given(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.restart(KEPT_WORDS)
+    room = Room(rig)
+
+    def full(*_: object, **__: object) -> None:
+        raise SealError("no space left on the disk")
+
+    monkeypatch.setattr(rig.store, "add", full)
+    assert _hear(room, "data.tell_held").told is not None
+    assert _words(rig) == [("request", "what was said\n")]
 
 
 @pytest.mark.parametrize("action", ["light.on", "data.forget", "data.unmute", "data.export", "none"])
@@ -248,7 +350,7 @@ def test_an_utterance_that_comes_again_is_answered_the_same_and_obeyed_once(room
     said = utterance(outcome="served", action=action)
     first = room.voice.hear(said, AUDIO)
     held = room.held()
-    after = Voice(room.service, lambda: room.rig.clock.now_s)
+    after = Voice(room.service, lambda: room.rig.clock.now_s, room.service.seal)
     after.state = room.voice.state
     again = after.hear(said, AUDIO)
     assert first.told is not None
