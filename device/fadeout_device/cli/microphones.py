@@ -14,10 +14,11 @@ import msgspec
 
 from fadeout_device import answers, config, questions
 from fadeout_device.cli import shown
-from fadeout_device.cli.places import config_file
+from fadeout_device.cli.places import config_file, state_folder
 from fadeout_device.cli.vault_client import RefusedError, ask
 from fadeout_device.confine import confine
-from fadeout_device.errors import UnavailableError, WireError
+from fadeout_device.ear.adapters.remembered import remembered
+from fadeout_device.errors import FadeoutError, UnavailableError, WireError
 
 if TYPE_CHECKING:
     import argparse
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from fadeout_device.ear.diagnosis import Diagnosis
-    from fadeout_device.ear.inputs import InputDevice
+    from fadeout_device.ear.inputs import HeldInput, InputDevice
 
 T = TypeVar("T")
 
@@ -68,41 +69,77 @@ def add_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
 # ---- fadeout devices
 
 
+class _Seen(NamedTuple):
+    """What was found."""
+
+    inputs: tuple[InputDevice, ...]
+    held: list[HeldInput]
+    rates: dict[int, tuple[int, ...]]
+    used: InputDevice | None
+    """The one that `[microphone] device` means."""
+    words: str
+    """Which one is used, or why none is."""
+
+
 def devices(arguments: argparse.Namespace) -> int:
     """List microphones."""
-    from fadeout_device.ear.adapters import portaudio  # noqa: PLC0415 - loads PortAudio
-
     if arguments.levels:
         _refuse_if_muted(arguments)
         confine()
-    with portaudio.quiet_portaudio() as audio:
-        found = portaudio.inputs_of(audio)
-        rates = {device.index: portaudio.rates_of(audio, device) for device in found}
+    seen = _look(arguments)
     if arguments.json:
-        shown.print_json([_fields(device, rates[device.index], levels=arguments.levels) for device in found])
-    elif not found:
+        held = [{"index": None, "name": one.name, "in_use": one.words, "is_used": False} for one in seen.held]
+        shown.print_json([*(_fields(one, seen, levels=arguments.levels) for one in seen.inputs), *held])
+    elif not seen.inputs and not seen.held:
         shown.print_lines(
             "no microphone found",
             "connect one and look at `arecord -l`; or replay a file: fadeout replay FILE",
         )
     else:
-        _show(found, rates, levels=arguments.levels)
-        shown.print_lines(f'choose one in the configuration: [microphone] device = "{_example(found)}"')
+        _show(seen, levels=arguments.levels)
+        shown.print_lines(seen.words, f'to choose one: [microphone] device = "{_example(seen.inputs)}"')
     return 0
+
+
+def _look(arguments: argparse.Namespace) -> _Seen:
+    from fadeout_device.ear.adapters import alsa, portaudio  # noqa: PLC0415 - loads PortAudio
+    from fadeout_device.ear.inputs import MicrophoneError, choose  # noqa: PLC0415 - with it
+
+    try:
+        wanted = config.load(config_file(arguments)).microphone.device
+    except FadeoutError:
+        # Somebody who writes a configuration looks here what to write into it.
+        wanted = ""
+    with portaudio.quiet_portaudio() as audio:
+        inputs = portaudio.inputs_of(audio)
+        held = alsa.held_inputs(inputs, wanted)
+        rates = {device.index: portaudio.rates_of(audio, device) for device in inputs}
+    if wanted == "":
+        return _Seen(
+            inputs, held, rates, None, "the configuration cannot be used: fadeout check-config says why"
+        )
+    setting = f"[microphone] device = {msgspec.json.encode(wanted).decode()}"
+    try:
+        used = choose(inputs, wanted, held, remembered(state_folder(arguments), wanted))
+    except MicrophoneError as err:
+        return _Seen(inputs, held, rates, None, f"{setting}: {err}")
+    return _Seen(inputs, held, rates, used, f'{setting} is "{used.name}"')
 
 
 def _example(found: tuple[InputDevice, ...]) -> str:
     return next((device.lasting_name for device in found if "hw:" in device.name), "part of its name")
 
 
-def _fields(device: InputDevice, rates_hz: tuple[int, ...], *, levels: bool) -> dict[str, Any]:
+def _fields(device: InputDevice, seen: _Seen, *, levels: bool) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "index": device.index,
         "name": device.name,
         "channels": device.channels,
         "rate_hz": device.rate_hz,
-        "rates_hz": rates_hz,
+        "rates_hz": seen.rates[device.index],
         "is_default": device.is_default,
+        "is_used": device == seen.used,
+        "in_use": "",
     }
     if levels:
         level = _listen(device)
@@ -111,41 +148,42 @@ def _fields(device: InputDevice, rates_hz: tuple[int, ...], *, levels: bool) -> 
     return fields
 
 
-def _show(found: tuple[InputDevice, ...], rates: dict[int, tuple[int, ...]], *, levels: bool) -> None:
+def _show(seen: _Seen, *, levels: bool) -> None:
     from rich.console import Console  # noqa: PLC0415 - late: most commands never need it
 
     console = Console(highlight=False)
     if not levels:
-        console.print(_table(found, rates, {}))
+        console.print(_table(seen, {}))
         return
     if not console.is_terminal:
-        console.print(_table(found, rates, {device.index: _listen(device) for device in found}))
+        console.print(_table(seen, {device.index: _listen(device) for device in seen.inputs}))
         return
     from rich.live import Live  # noqa: PLC0415 - the same
 
     heard: dict[int, _Level] = {}
     with Live(console=console, auto_refresh=False) as live:
         while True:
-            for device in found:
+            for device in seen.inputs:
                 heard[device.index] = _listen(device)
-                live.update(_table(found, rates, heard), refresh=True)
+                live.update(_table(seen, heard), refresh=True)
 
 
-def _table(
-    found: tuple[InputDevice, ...], rates: dict[int, tuple[int, ...]], heard: dict[int, _Level]
-) -> Table:
+def _table(seen: _Seen, heard: dict[int, _Level]) -> Table:
     from rich.table import Table  # noqa: PLC0415 - late: most commands never need it
 
-    title = shown.count(len(found), "microphone")
+    title = shown.count(len(seen.inputs) + len(seen.held), "microphone")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in ("index", "name", "channels", "rates (kHz)", *(["level (dBFS)"] if heard else []), ""):
         table.add_column(column, overflow="fold")
-    for device in found:
-        kilohertz = " ".join(f"{rate_hz / 1000:g}" for rate_hz in rates[device.index]) or "in use?"
+    for device in seen.inputs:
+        kilohertz = " ".join(f"{rate_hz / 1000:g}" for rate_hz in seen.rates[device.index]) or "in use?"
         row = [str(device.index), device.name, str(device.channels), kilohertz]
         if heard:
             row.append(_meter(heard.get(device.index, _Level())))
-        table.add_row(*row, "default" if device.is_default else "")
+        notes = ["default"] * device.is_default + ["used"] * (device == seen.used)
+        table.add_row(*row, ", ".join(notes))
+    for one in seen.held:
+        table.add_row("", one.name, "", "", *([""] if heard else []), one.words)
     return table
 
 
@@ -198,6 +236,7 @@ class _Report(msgspec.Struct):
 def doctor(arguments: argparse.Namespace) -> int:
     """Record two seconds and say what is wrong."""
     settings = config.load(config_file(arguments)).microphone
+    known_as = remembered(state_folder(arguments), settings.device)
     status = _refuse_if_muted(arguments)
     confine()
     from fadeout_device.ear.adapters.sample import sampled  # noqa: PLC0415 - loads PortAudio; after confine
@@ -205,7 +244,7 @@ def doctor(arguments: argparse.Namespace) -> int:
     from fadeout_device.ear.inputs import MicrophoneError  # noqa: PLC0415 - with it
 
     def record() -> tuple[_Report, Diagnosis]:
-        with sampled(settings, _DOCTOR_S) as sample:
+        with sampled(settings, _DOCTOR_S, known_as) as sample:
             recorded = sample.recorded()
             found = diagnose(recorded, settings.channel, settings.gain_db)
             report = _Report(

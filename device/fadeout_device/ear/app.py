@@ -106,7 +106,10 @@ def _live(
     voice = settings.config.voice
     speaking = Speaking(argv_of(voice.speak) if voice.commands else ())
     try:
-        live = Live(settings.config, listening, link, stop, recognising, speaking, light=lamp)
+        live = Live(
+            settings.config, listening, link, stop, recognising, speaking,
+            light=lamp, state_folder=settings.state,
+        )  # fmt: skip
         live.run(waits=settings.waits)
     finally:
         speaking.close()

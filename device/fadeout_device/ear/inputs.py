@@ -2,6 +2,7 @@
 
 A name is looked for, because names stay when indexes move. A name that means
 two inputs is refused: to listen to the wrong room would be worse than not to listen.
+For the same reason a name may mean what another program has, and does not fall to the next.
 """
 
 from __future__ import annotations
@@ -58,39 +59,114 @@ class InputDevice:
         return _lasting(self.name)
 
 
-def choose(inputs: Sequence[InputDevice], wanted: str | int) -> InputDevice:
+@dataclass(frozen=True)
+class HeldInput:
+    """A microphone that another program has, so that PortAudio does not list it."""
+
+    name: str
+    """As PortAudio would call it."""
+    holder: str = ""
+    """Which program has it, in words; empty: not known."""
+
+    @property
+    def lasting_name(self) -> str:
+        """The name without the place where it is plugged in."""
+        return _lasting(self.name)
+
+    @property
+    def words(self) -> str:
+        """Say that it is in use, and by whom."""
+        return f"in use by another program{f' ({self.holder})' if self.holder else ''}"
+
+
+def choose(
+    inputs: Sequence[InputDevice],
+    wanted: str | int,
+    held: Sequence[HeldInput] = (),
+    known_as: str = "",
+) -> InputDevice:
     """Find the input that `[microphone] device` means.
 
     A name that fits whole goes before names of which it is a part.
 
+    Args:
+        inputs: the inputs that can be opened.
+        wanted: the setting.
+        held: what other programs have; a name may mean one of these, too.
+        known_as: of a setting that is a number, the name of what it meant before; empty: not known.
+
     Raises:
-        MicrophoneError: there is none, or more than one.
+        MicrophoneError: there is none, more than one, or another program has it.
     """
-    if not inputs:
+    if not (inputs or held):
         raise MicrophoneError(
             "no microphone was found",
             "plug one in, or join the group audio, and look again with: fadeout devices;"
             " or replay files with: fadeout replay",
             "no device",
         )
-    if wanted == "default":
-        return next((device for device in inputs if device.is_default), inputs[0])
     if isinstance(wanted, int):
-        found = [device for device in inputs if device.index == wanted]
-        named = f"number {wanted}"
+        return _by_index(inputs, wanted, held, known_as)
+    found: Sequence[InputDevice | HeldInput]
+    if wanted == "default":
+        found = [one for one in inputs if one.is_default] or [one for one in held if one.name == wanted]
+        found = (found or [*inputs, *held])[:1]
     else:
-        found, named = _by_name(inputs, wanted), f'named "{wanted}"'
+        found = _by_name([*inputs, *held], wanted)
     if not found:
-        raise MicrophoneError(f"there is no microphone {named}", LIST_HINT, "no such device")
+        raise MicrophoneError(f'there is no microphone named "{wanted}"', LIST_HINT, "no such device")
     if len(found) > 1:
-        listed = ", ".join(f'{device.index} "{device.name}"' for device in found[:_MOST_CANDIDATES])
+        listed = ", ".join(_listed(one) for one in found[:_MOST_CANDIDATES])
         more = ", and more" if len(found) > _MOST_CANDIDATES else ""
         raise MicrophoneError(
             f'"{wanted}" is a part of the names of {len(found)} microphones: {listed}{more}',
             "write more of the name; two that are named alike can only be told apart by their index",
             "ambiguous",
         )
-    return found[0]
+    return _free(found[0])
+
+
+def in_use(held: HeldInput) -> MicrophoneError:
+    """Return the error for a microphone that another program has."""
+    return MicrophoneError(
+        f'the microphone "{held.name}" is {held.words}',
+        "end that program, or choose a device that can be shared, like default or pulse",
+        "busy",
+    )
+
+
+def _free(found: InputDevice | HeldInput) -> InputDevice:
+    if isinstance(found, HeldInput):
+        raise in_use(found)
+    return found
+
+
+def _by_index(
+    inputs: Sequence[InputDevice], index: int, held: Sequence[HeldInput], known_as: str
+) -> InputDevice:
+    """Return what a number means; one that means another input than before, what it meant then."""
+    now = next((device for device in inputs if device.index == index), None)
+    if known_as and (now is None or now.lasting_name != _lasting(known_as)):
+        try:
+            return choose(inputs, known_as, held)
+        except MicrophoneError as err:
+            if err.why == "busy":
+                raise
+            hint = LIST_HINT
+            if now is not None:
+                hint = f'number {index} is another one now; if you mean that: device = "{now.lasting_name}"'
+            message = f'the microphone "{_lasting(known_as)}", which was number {index}, is not there'
+            raise MicrophoneError(message, hint, "no such device") from err
+    if now is None:
+        taken = "".join(f'; "{one.name}" is {one.words}' for one in held[:_MOST_CANDIDATES])
+        raise MicrophoneError(
+            f"there is no microphone number {index}{taken}", LIST_HINT, "busy" if held else "no such device"
+        )
+    return now
+
+
+def _listed(one: InputDevice | HeldInput) -> str:
+    return f'{one.index} "{one.name}"' if isinstance(one, InputDevice) else f'"{one.name}" ({one.words})'
 
 
 def formats(
@@ -126,7 +202,7 @@ def formats(
             yield rate, channels
 
 
-def _by_name(inputs: Sequence[InputDevice], wanted: str) -> list[InputDevice]:
+def _by_name(inputs: Sequence[InputDevice | HeldInput], wanted: str) -> list[InputDevice | HeldInput]:
     """Return what a name means: the one that fits whole; else wherever it is plugged in; else as a part."""
     sought, place_less = wanted.casefold(), _lasting(wanted).casefold()
     return (

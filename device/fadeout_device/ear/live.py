@@ -20,6 +20,7 @@ import msgspec
 
 from fadeout_device.ear.adapters.microphone import Microphone
 from fadeout_device.ear.adapters.portaudio import StuckError, patiently
+from fadeout_device.ear.adapters.remembered import remember, remembered
 from fadeout_device.ear.adapters.speaking import Speaking
 from fadeout_device.ear.capture import RATE_HZ, UtteranceFinished, WakeHeard
 from fadeout_device.ear.inputs import MicrophoneError
@@ -32,6 +33,8 @@ from fadeout_device.messages import LEVEL_EVERY_S, EarState, Wake
 from fadeout_device.spoken import sentence
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fadeout_device.config import Config
     from fadeout_device.ear.adapters.microphone import Block
     from fadeout_device.ear.adapters.vault_link import VaultLink
@@ -64,6 +67,7 @@ class Live:
         speaking: what says the answers to commands.
         light: what shows that something is recorded, or opened.
         report: what says how far it has listened.
+        state_folder: where the name of a microphone is kept that is configured by its number; None: nowhere.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - each is a part of the ear
@@ -77,8 +81,12 @@ class Live:
         *,
         light: Light | None = None,
         report: LiveReport | None = None,
+        state_folder: Path | None = None,
     ) -> None:
         self._settings = config.microphone
+        self._state_folder = state_folder
+        self._known_as = remembered(state_folder, self._settings.device)
+        """What the microphone was called, if the configuration has its number."""
         self._listening = listening
         self._link = link
         self._stop = stop
@@ -130,23 +138,36 @@ class Live:
                 continue
             problem = ""
             try:
-                microphone = patiently(lambda: Microphone(self._settings), _OPEN_S, self._is_wanted)
+                microphone = patiently(self._open, _OPEN_S, self._is_wanted)
                 may_refuse, retry_s = False, 0.0
-                # An index may mean another one when this one is plugged in again.
-                if isinstance(self._settings.device, int):
-                    self._settings = msgspec.structs.replace(self._settings, device=microphone.name)
+                self._remember(microphone)
                 problem = self._hear_out(microphone)
             except MicrophoneError as err:
                 if may_refuse:
                     raise
                 problem = str(err)
-                log.warning("no microphone: %s", err)
+                # Not at every try: another program may have it all day.
+                if problem != self._problem:
+                    log.warning("no microphone: %s", err)
             if self._stop.is_set or self._link.is_muted:
                 self._say(is_listening=False)
                 continue
             self._say(is_listening=False, problem=problem)
             retry_s = min(max(retry_s * 2, _FIRST_RETRY_S), _LAST_RETRY_S)
             self._pause(retry_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter is no secret
+
+    def _open(self) -> Microphone:
+        return Microphone(self._settings, self._known_as)
+
+    def _remember(self, microphone: Microphone) -> None:
+        """Note the name of what a number means: it may mean another one when something is plugged in."""
+        device = self._settings.device
+        if not isinstance(device, int):
+            return
+        if microphone.device.index != device:
+            log.warning('number %d is another microphone now: "%s" is used', device, microphone.name)
+        self._known_as = microphone.name
+        remember(self._state_folder, device, microphone.name)
 
     def _hear_out(self, microphone: Microphone) -> str:
         """Listen to one microphone until it dies, a mute or a stop; return why it died."""

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from fadeout_device.ear.inputs import InputDevice, MicrophoneError, choose, formats
+from fadeout_device.ear.adapters.remembered import remember, remembered
+from fadeout_device.ear.inputs import HeldInput, InputDevice, MicrophoneError, choose, formats
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 RESPEAKER = InputDevice(1, "ReSpeaker 4 Mic Array (UAC1.0): USB Audio (hw:1,0)", 6, 16_000, is_default=False)
 WEBCAM = InputDevice(2, "HD Webcam C525: USB Audio (hw:2,0)", 1, 48_000, is_default=False)
@@ -71,6 +77,83 @@ def test_what_is_not_clear_is_refused(
     assert told in str(refused.value)
     assert refused.value.why == why
     assert refused.value.hint
+
+
+HELD = HeldInput(RESPEAKER.name, "arecord, process 612")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "wanted", "why", "told"),
+    [
+        pytest.param((WEBCAM,), "respeaker", "busy", "(arecord, process 612)", id="its name"),
+        pytest.param(
+            (WEBCAM,), "usb", "ambiguous", f'2 "{WEBCAM.name}", "{RESPEAKER.name}" (in use by',
+            id="a name of it and of one that is free",
+        ),
+        pytest.param((), "default", "busy", RESPEAKER.lasting_name, id="the only one"),
+        pytest.param((), 1, "busy", f'number 1; "{RESPEAKER.name}" is in use', id="a number of none"),
+        pytest.param((WEBCAM,), "rode", "no such device", "no microphone named", id="another name"),
+    ],
+)  # fmt: skip
+def test_what_another_program_has_is_not_said_to_be_missing(
+    inputs: tuple[InputDevice, ...], wanted: str | int, why: str, told: str
+) -> None:
+    with pytest.raises(MicrophoneError) as refused:
+        choose(inputs, wanted, [HELD])
+    assert told in str(refused.value)
+    assert refused.value.why == why
+
+
+def test_when_the_default_is_held_another_room_is_not_listened_to() -> None:
+    with pytest.raises(MicrophoneError, match='"default" is in use by another program'):
+        choose((WEBCAM,), "default", [HeldInput("default")])
+    assert choose((WEBCAM,), "default", [HELD]) == WEBCAM, "it is not the default"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "known_as", "found"),
+    [
+        pytest.param(ALL, "", WEBCAM, id="it was never opened"),
+        pytest.param(ALL, WEBCAM.name, WEBCAM, id="it is the same one"),
+        pytest.param(
+            (moved(WEBCAM, 2, 5), RESPEAKER), WEBCAM.name, moved(WEBCAM, 2, 5),
+            id="it is the same one, plugged in elsewhere",
+        ),
+        pytest.param(
+            (moved(RESPEAKER, 2, 1), moved(WEBCAM, 3, 4)), WEBCAM.name, moved(WEBCAM, 3, 4),
+            id="it has another number now",
+        ),
+        pytest.param(
+            (HAT, moved(WEBCAM, 1, 1)), WEBCAM.name, moved(WEBCAM, 1, 1), id="no other has its number"
+        ),
+    ],
+)  # fmt: skip
+def test_a_number_means_what_it_meant_when_it_was_opened_first(
+    inputs: tuple[InputDevice, ...], known_as: str, found: InputDevice
+) -> None:
+    assert choose(inputs, 2, (), known_as) == found
+
+
+def test_a_number_that_now_means_another_is_refused_with_what_to_write() -> None:
+    with pytest.raises(MicrophoneError, match='"HD Webcam C525: USB Audio", which was number 1') as refused:
+        choose(ALL[:2], 1, (), WEBCAM.name)
+    assert refused.value.why == "no such device"
+    assert f'device = "{RESPEAKER.lasting_name}"' in (refused.value.hint or "")
+    with pytest.raises(MicrophoneError) as refused:
+        choose((WEBCAM,), 2, [HELD], RESPEAKER.name)
+    assert refused.value.why == "busy"
+
+
+def test_only_the_number_that_is_configured_is_remembered(tmp_path: Path) -> None:
+    assert remembered(tmp_path, 2) == ""
+    remember(tmp_path, 2, WEBCAM.name)
+    remember(tmp_path, 2, WEBCAM.name)
+    assert remembered(tmp_path, 2) == WEBCAM.name
+    assert remembered(tmp_path, 1) == remembered(tmp_path, "default") == remembered(None, 2) == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["microphone.json"]
+    (tmp_path / "microphone.json").write_bytes(b"\xff")
+    assert remembered(tmp_path, 2) == ""
+    remember(tmp_path / "gone", 2, WEBCAM.name)
 
 
 def test_many_candidates_make_no_endless_line() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from device.ear.fake_vault import WAIT_S, FakeVault
 from fadeout_device.confine import STARTED_AGAIN_VARIABLE
+from fadeout_device.ear.adapters.portaudio import list_inputs
 from fadeout_device.ear.adapters.speaking import ECHO_S
 from fadeout_device.messages import EarState, Lit, Utterance, Wake
 from rig_waiting import wait_for
@@ -209,6 +210,21 @@ def test_the_microphone_stays_closed_until_the_vault_is_ready(
     assert sound_card.recorders() == 0
     assert vault.messages == []
     assert stop(ear) == (0, b"")
+
+
+def test_a_number_still_means_the_microphone_that_it_meant_at_the_last_start(
+    sound_card: SoundCard, state: Path, vault: FakeVault
+) -> None:
+    assert sound_card.environment
+    index = next(device.index for device in list_inputs() if device.name == "fakemic")
+    (state / "microphone.json").write_text(json.dumps({"device": index, "name": "FAKEMIC6"}))
+    ear = start(state, f"[microphone]\ndevice = {index}\n")
+    vault.wait_for(EarState)
+    assert state_of(vault).source == "fakemic6"
+    code, err = stop(ear)
+    assert code == 0
+    assert f'number {index} is another microphone now: "fakemic6" is used' in err.decode()
+    assert json.loads((state / "microphone.json").read_text()) == {"device": index, "name": "fakemic6"}
 
 
 @pytest.mark.usefixtures("no_sound_card")

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pyaudio
 
+from fadeout_device.ear.adapters.alsa import find_input
 from fadeout_device.ear.adapters.conversion import Blocks, Converter
-from fadeout_device.ear.adapters.portaudio import inputs_of, open_input, quiet_portaudio, start
+from fadeout_device.ear.adapters.portaudio import open_input, quiet_portaudio, start
 from fadeout_device.ear.capture import RATE_HZ
-from fadeout_device.ear.inputs import MicrophoneError, choose, formats
+from fadeout_device.ear.inputs import MicrophoneError, formats
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,12 +50,13 @@ class Microphone:
 
     Args:
         settings: which device, which of its channels, and how much louder.
+        known_as: as in `choose`.
 
     Raises:
         MicrophoneError: there is no such device, or it cannot be opened.
     """
 
-    def __init__(self, settings: MicrophoneSettings) -> None:
+    def __init__(self, settings: MicrophoneSettings, known_as: str = "") -> None:
         self.overflows = 0
         """Times the sound card's buffer ran over: samples were lost before they came here."""
         self.behind = 0
@@ -65,7 +67,7 @@ class Microphone:
         self._blocks = Blocks()
         with contextlib.ExitStack() as opened:
             audio = opened.enter_context(quiet_portaudio())
-            self.device = choose(inputs_of(audio), settings.device)
+            self.device = find_input(audio, settings.device, known_as)
             tried = formats(self.device, settings.channel, RATE_HZ, settings.rate_hz)
             stream = open_input(audio, self.device, tried, self._on_audio)
             opened.callback(stream.stream.close)

@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import pyaudio
 
 from fadeout_device.ear.capture import BLOCK_SAMPLES, RATE_HZ
-from fadeout_device.ear.inputs import LIST_HINT, RATES_HZ, InputDevice, MicrophoneError, formats
+from fadeout_device.ear.inputs import (
+    LIST_HINT,
+    RATES_HZ,
+    HeldInput,
+    InputDevice,
+    MicrophoneError,
+    formats,
+    in_use,
+)
 from fadeout_device.errors import FadeoutError
 
 if TYPE_CHECKING:
@@ -136,11 +144,7 @@ def start(opened: Opened, device: InputDevice) -> None:
 
 def _cannot_open(device: InputDevice, err: OSError) -> MicrophoneError:
     if err.errno == pyaudio.paDeviceUnavailable:
-        return MicrophoneError(
-            f'the microphone "{device.name}" is in use by another program',
-            "end that program, or choose a device that can be shared, like default or pulse",
-            "busy",
-        )
+        return in_use(HeldInput(device.name))
     reason = str(err.strerror or err).lower()
     return MicrophoneError(
         f'the microphone "{device.name}" cannot be opened: {reason}', LIST_HINT, "cannot open"

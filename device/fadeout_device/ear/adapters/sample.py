@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyaudio
 
-from fadeout_device.ear.adapters.portaudio import inputs_of, open_input, quiet_portaudio, start
+from fadeout_device.ear.adapters.alsa import find_input
+from fadeout_device.ear.adapters.portaudio import open_input, quiet_portaudio, start
 from fadeout_device.ear.capture import RATE_HZ, SAMPLE_BYTES
 from fadeout_device.ear.diagnosis import Recorded
-from fadeout_device.ear.inputs import MicrophoneError, choose, formats
+from fadeout_device.ear.inputs import MicrophoneError, formats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,8 +95,13 @@ class Sample:
 
 
 @contextlib.contextmanager
-def sampled(settings: MicrophoneSettings, duration_s: float) -> Iterator[Sample]:
+def sampled(settings: MicrophoneSettings, duration_s: float, known_as: str = "") -> Iterator[Sample]:
     """Record from the microphone of a configuration, all its channels; wipe it after the block.
+
+    Args:
+        settings: which, and how.
+        duration_s: for so long.
+        known_as: as in `choose`.
 
     Raises:
         MicrophoneError: there is no such device, it cannot be opened, or it gives nothing.
@@ -109,7 +115,7 @@ def sampled(settings: MicrophoneSettings, duration_s: float) -> Iterator[Sample]
 
     with contextlib.ExitStack() as opened:
         audio = opened.enter_context(quiet_portaudio())
-        device = choose(inputs_of(audio), settings.device)
+        device = find_input(audio, settings.device, known_as)
         # Refuses a channel that is not there.
         as_heard = list(formats(device, settings.channel, RATE_HZ, settings.rate_hz))
         whole = list(formats(device, 0, RATE_HZ, settings.rate_hz))
