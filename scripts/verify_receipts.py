@@ -8,6 +8,9 @@ It checks that every entry is signed, that none was changed, left out, moved or 
 off, that entries which are missing at the beginning had reached their end date, and
 that the whole is what the device says it is now. Of receipts that came over MQTT it checks that each
 is signed, and says which are missing in between. The format is docs/format.md's, "Ledger".
+
+One file, though it is a long one, and none of fadeout's code: whoever does not believe the device
+copies it to a machine of his own, and reads it.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,17 @@ def test_a_dead_link_would_be_found(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     assert list(_dead_links(document)) == ["gone.md", "there.md#gone", "#gone"]
+
+
+def test_the_readme_leads_to_every_document() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [path.name for path in (ROOT / "docs").glob("*.md") if f"(docs/{path.name}" not in text] == []
+
+
+def test_the_readme_names_every_table_of_the_configuration() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    tables = tomllib.loads((ROOT / "config" / "fadeout.toml").read_text(encoding="utf-8"))
+    assert [name for name in tables if f"`[{name}]`" not in text] == []
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
