@@ -176,10 +176,13 @@ class Kept(Part, frozen=True):
     """Unix seconds, UTC."""
 
 
+ToldWhat = Literal["erased", "not_erased", "asked", "muted", "muted_until_restart", "held"]
+
+
 class Told(Part, frozen=True):
     """The answer to a voice command, of which the ear makes a sentence: numbers and dates, no content."""
 
-    what: Literal["erased", "not_erased", "asked", "muted", "muted_until_restart", "held"]
+    what: ToldWhat
     """`asked`: it must be confirmed. `not_erased`: the keys may still exist."""
     erased: Count = 0
     """Recordings whose keys are gone, that of the command among them if there was one."""

@@ -66,6 +66,9 @@ def _compare(number: int, wanted: Expected, came: Utterance, tolerance: Toleranc
             shown = "none" if at_s is None else f"{at_s:.3f} s"
             name = what.removesuffix("_s").replace("_", " ")
             found.append(Difference(number, name, f"{value:.3f} s ± {within_s:g} s", shown))
+    told = "none" if came.told is None else came.told.what
+    if _is_set(wanted.told) and wanted.told != told:
+        found.append(Difference(number, "told", str(wanted.told), told))
     if not isinstance(wanted.kept, msgspec.UnsetType) and sorted(wanted.kept) != sorted(came.kept):
         kept = f"nothing: {came.error}" if came.error else _listed(came.kept)
         found.append(Difference(number, "kept", _listed(wanted.kept), kept))

@@ -14,6 +14,7 @@ file, and writes it; what differs is found in `differences.py`.
 
 from __future__ import annotations
 
+import posixpath
 import re
 import tomllib
 from pathlib import Path
@@ -23,6 +24,7 @@ import msgspec
 from msgspec import Meta
 
 from fadeout_device.errors import ConfigError
+from fadeout_device.messages import ToldWhat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,6 +68,8 @@ class Expected(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     speech_end_s: Seconds | msgspec.UnsetType = msgspec.UNSET
     kept: tuple[Kind, ...] | msgspec.UnsetType = msgspec.UNSET
     """The kinds of items that are stored, in any order."""
+    told: ToldWhat | Literal["none"] | msgspec.UnsetType = msgspec.UNSET
+    """What a voice command was answered; `none`: it is no command."""
 
 
 class ExpectedFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -111,7 +115,12 @@ def load(path: Path) -> Manifest:
         raise ManifestError(f"{path}: {(err.strerror or 'cannot be read').lower()}") from err
     except UnicodeDecodeError as err:
         raise ManifestError(f"{path}: not UTF-8 at byte {err.start}") from err
-    return parse(text, path)
+    manifest = parse(text, path)
+    for name in manifest.files:
+        if (path.parent / name).is_dir():
+            line = line_of(text, ("files", name))
+            raise ManifestError(f"{path}:{line}: files.{name}: is a folder", "name each file in it")
+    return manifest
 
 
 def parse(text: str, path: Path) -> Manifest:
@@ -122,6 +131,9 @@ def parse(text: str, path: Path) -> Manifest:
         found = re.search(r"^(.*) \(at (?:line (\d+), column (\d+)|end of document)\)$", str(err))
         what, line, column = found.groups() if found else (str(err), None, None)
         placed = f"column {column}: " if column else ""
+        if twice := re.fullmatch(r"Cannot declare \((.*)\) twice", what):
+            key = ".".join(re.findall("'([^']*)'", twice[1]))
+            what = f"{key}: stands twice"
         where = f"{path}:{line or text.count(chr(10)) + 1}: {placed}{what[:1].lower()}{what[1:]}"
         raise ManifestError(where, "the file is TOML: https://toml.io") from err
     reader = _Reader(text, path)
@@ -145,6 +157,11 @@ class _Reader:
             raise self._error(
                 key, "lies outside the manifest's folder", "name files from the manifest's folder"
             )
+        plain = posixpath.normpath(name) if name else ""
+        if plain in ("", ".") or plain != name:
+            # Else it would be a file of its own beside the same one under its plain name.
+            hint = "name files from the manifest's folder" if plain in ("", ".") else f'write "{plain}"'
+            raise self._error(key, "is no plain path", hint)
         utterances = given.get("utterances") if isinstance(given, dict) else None
         if isinstance(utterances, list):
             read = [
@@ -242,6 +259,7 @@ def from_heard(files: Mapping[str, HeardFile], before: Manifest | None, path: Pa
                     speech_start_s=_or_unset(utterance.speech_start_s),
                     speech_end_s=_or_unset(utterance.speech_end_s),
                     kept=utterance.kept,  # type: ignore[arg-type]  # the same
+                    told=msgspec.UNSET if utterance.told is None else utterance.told.what,
                 )
                 for utterance in heard.utterances
             ),

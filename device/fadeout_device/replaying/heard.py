@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from fadeout_device.messages import Told
+
 
 class Utterance(msgspec.Struct, frozen=True):
     """One utterance, and what became of it; positions are seconds from the start of the file."""
@@ -27,6 +29,8 @@ class Utterance(msgspec.Struct, frozen=True):
     """The kinds of items that were sealed."""
     error: str | None = None
     """Why it could not be sealed."""
+    told: Told | None = None
+    """What a voice command was answered; None: it was none."""
 
 
 class HeardFile(msgspec.Struct):

@@ -131,7 +131,10 @@ class Performance:
             while step == "more":
                 said = self._next(_LINE_S, "the ear says nothing any more")
                 if said["type"] == "broken":
-                    raise UnavailableError(f"the file cannot be played: {said['error']}", _LOOP_HINT)
+                    raise UnavailableError(
+                        f"the file cannot be played: {said['error']}",
+                        "list what can be played into with: aplay -L",
+                    )
                 step = take.hear(said, LEAD_S)
                 is_late = time.monotonic() - began_mono_s > _MARK_S
                 if step == "more" and is_late and not take.is_marked:

@@ -92,6 +92,10 @@ class FadeoutReplay:
         from fadeout_device.errors import AudioDataError  # noqa: PLC0415 - with the first replay
         from fadeout_device.replaying.gathered import hear  # noqa: PLC0415
 
+        if (self._folder / path).is_dir():
+            raise AudioDataError(
+                f"{path}: is a folder", "fadeout_replay takes one file, and .check() folders"
+            )
         (heard,) = hear(self._folder, [self._folder / path], self._config_file(config))
         if heard.error is not None:
             raise AudioDataError(heard.error, heard.hint)

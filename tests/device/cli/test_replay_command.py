@@ -87,6 +87,17 @@ def test_the_same_bytes_with_one_pair_and_with_several(corpus: Path) -> None:
     assert first["wake_s"] < first["speech_start_s"] < first["speech_end_s"]
 
 
+def test_in_real_time_several_at_once(tmp_path: Path) -> None:
+    for name in ("1.wav", "2.wav", "3.wav"):
+        write_wav(tmp_path / name, silence(0.5))
+    (tmp_path / "4.wav").write_bytes(b"not audio")
+    files = ["1.wav", "2.wav", "4.wav", "3.wav"]
+    fast = run_replay(tmp_path, *files, "--json")
+    real = run_replay(tmp_path, *files, "--json", "--speed", "real", "--jobs", "3")
+    assert (real.returncode, real.stdout, real.stderr) == (os.EX_DATAERR, fast.stdout, fast.stderr)
+    assert "4 files, 1 of them bad, 1 s of audio" in real.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

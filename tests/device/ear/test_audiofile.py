@@ -128,6 +128,17 @@ def test_a_wav_that_sox_streamed(tmp_path: Path) -> None:
     assert heard(tmp_path / "piped.wav") == heard(tmp_path / "a.wav")
 
 
+CUT: dict[str, tuple[str, dict[str, str], float]] = {
+    "half a FLAC": ("flac", {}, 0.5),
+    "most of a FLAC": ("flac", {}, 0.99),
+    "half an MP3": ("mp3", {}, 0.5),
+    "half a Vorbis": ("ogg", {}, 0.5),
+    "most of a Vorbis": ("ogg", {}, 0.999),
+    "start of a Vorbis": ("ogg", {}, 0.02),
+    "half an Opus": ("opus", {"format": "OGG", "subtype": "OPUS"}, 0.5),
+}
+
+
 def bad_file(folder: Path, kind: str) -> Path:
     path = folder / "bad.wav"
     whole = bytes(wav_bytes(folder))
@@ -144,9 +155,14 @@ def bad_file(folder: Path, kind: str) -> Path:
     }
     if kind in contents:
         path.write_bytes(contents[kind])
-    elif kind == "half a FLAC":
-        path = tone(folder / "bad.flac")
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    elif kind in CUT:
+        suffix, form, share = CUT[kind]
+        path = tone(folder / f"bad.{suffix}", 48_000, 1, **form)
+        path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "circle":
+        path.symlink_to(path)
     elif kind == "folder":
         path.mkdir()
     return path
@@ -171,7 +187,18 @@ def bad_file(folder: Path, kind: str) -> Path:
         pytest.param("no channels", "is no audio that can be read", id="zero channels"),
         pytest.param("no rate", "is no audio that can be read", id="zero samples per second"),
         pytest.param("unknown encoding", "is no audio that can be read", id="an encoding nobody knows"),
-        pytest.param("half a FLAC", "cannot be decoded after 0.", id="the second half of a FLAC is gone"),
+        pytest.param(
+            "half a FLAC", "is cut short or damaged: cannot be decoded after 0.",
+            id="the second half of a FLAC is gone",
+        ),
+        pytest.param("most of a FLAC", "is cut short or damaged: cannot", id="the end of a FLAC is gone"),
+        pytest.param("half an MP3", "is cut short: its header promises", id="half of an MP3 is gone"),
+        pytest.param("half a Vorbis", "is cut short: its last page of Ogg", id="half of an Ogg file is gone"),
+        pytest.param("most of a Vorbis", "is cut short: its last page of Ogg", id="the end of it is gone"),
+        pytest.param("start of a Vorbis", "is cut short: its last page of Ogg", id="there is its start only"),
+        pytest.param("half an Opus", "is cut short: its last page of Ogg", id="half of an Opus file is gone"),
+        pytest.param("pipe", "is no file: a pipe, or a device", id="a named pipe, for which nobody waits"),
+        pytest.param("circle", "too many levels of symbolic links", id="a link to itself"),
     ],
 )  # fmt: skip
 def test_a_bad_file_gets_one_clear_line(tmp_path: Path, kind: str, line: str) -> None:
@@ -186,17 +213,38 @@ def test_a_bad_file_gets_one_clear_line(tmp_path: Path, kind: str, line: str) ->
     assert refused.value.exit_code == os.EX_DATAERR
 
 
-def test_folders_stand_for_the_audio_files_in_them(tmp_path: Path) -> None:
-    (tmp_path / "b").mkdir()
-    for name in ("b/2.FLAC", "b/1.wav", "a.ogg", "c.txt", "labels.json"):
-        (tmp_path / name).touch()
-    assert [str(p.relative_to(tmp_path)) for p in find_files(tmp_path)] == ["a.ogg", "b/1.wav", "b/2.FLAC"]
-    assert find_files(tmp_path / "c.txt") == [tmp_path / "c.txt"]
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_a_file_that_is_cut_while_it_is_heard(tmp_path: Path, suffix: str) -> None:
+    noise = np.random.default_rng(1).integers(-9000, 9000, 20 * RATE_HZ, dtype=np.int16)
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, noise, RATE_HZ)
+    file = AudioFile(path)
+    blocks = file.blocks()
+    next(blocks)
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(AudioDataError, match=r"a\.\w+: is cut short"):
+        list(blocks)
+    file.close()
 
 
-def test_a_folder_without_audio_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(AudioDataError, match="no audio file in this folder"):
-        find_files(tmp_path)
+def test_a_file_that_is_removed_while_it_is_heard_is_heard_to_its_end(tmp_path: Path) -> None:
+    path = tone(tmp_path / "a.wav")
+    file = AudioFile(path)
+    blocks = file.blocks()
+    first = next(blocks)
+    path.unlink()
+    assert len(first + b"".join(blocks)) == 2 * RATE_HZ
+    file.close()
+
+
+def test_a_whole_mp3_is_heard_without_noise(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tone(tmp_path / "a.mp3", 48_000)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 300] = bytes(300)
+    path.write_bytes(data)
+    with pytest.raises(AudioDataError):
+        heard(path)
+    assert capfd.readouterr().err == ""
 
 
 def test_every_spoken_fixture_can_be_read(spoken: Spoken) -> None:

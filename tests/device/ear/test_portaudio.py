@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from fadeout_device.ear.adapters import portaudio
+from fadeout_device.ear.adapters import portaudio, quiet
 from fadeout_device.ear.adapters.portaudio import StuckError, patiently
 
 
@@ -41,7 +41,7 @@ def test_a_call_that_does_not_return_is_given_up(
     go_on = threading.Event()
 
     def call() -> None:
-        with portaudio.stderr_discarded():
+        with quiet.stderr_discarded():
             go_on.wait(60)
 
     with pytest.raises(StuckError, match="does not answer") as stuck:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+from fadeout_device.messages import Told
 from fadeout_device.replaying.differences import differences
 from fadeout_device.replaying.expectations import Expected, ExpectedFile, Tolerance
 from fadeout_device.replaying.heard import HeardFile, Utterance
@@ -12,6 +14,7 @@ CAME = Utterance(
     "okay_nabu", 2.6, 0.9, 1.1, 4.0, 1.2, "failed", "none", 3.1, 4.3, ("audio", "action")
 )  # fmt: skip
 ALONE = Utterance("okay_nabu", 2.6, 0.9, 1.1, 4.0, 0.0, "false_wake", "none", None, None, ())
+ASKED = msgspec.structs.replace(CAME, told=Told("held", held=2))
 UNSEALED = Utterance(
     "okay_nabu", 2.6, 0.9, 1.1, 4.0, 1.2, "failed", "none", 3.1, 4.3, (), error="the disk is full"
 )  # fmt: skip
@@ -46,6 +49,15 @@ def lines(expected: ExpectedFile, *came: Utterance, error: str | None = None) ->
                 "utterance 1: outcome: expected served, came failed",
                 "utterance 1: action: expected light.on, came none",
             ], id="everything else",
+        ),
+        pytest.param(Expected(told="held"), ASKED, [], id="it is answered as it should be"),
+        pytest.param(
+            Expected(told="muted"), ASKED, ["utterance 1: told: expected muted, came held"],
+            id="it is answered otherwise",
+        ),
+        pytest.param(
+            Expected(told="none"), ASKED, ["utterance 1: told: expected none, came held"],
+            id="what should be no command is one",
         ),
         pytest.param(
             Expected(kept=("audio",)), CAME, ["utterance 1: kept: expected audio, came audio, action"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fadeout_device.messages import Told
 from fadeout_device.replaying.expectations import (
     Expected,
     ExpectedFile,
@@ -92,6 +94,23 @@ def test_a_manifest_is_read() -> None:
             '[files."../a.wav"]\nutterances = []\n', "1: files.../a.wav: lies outside the manifest's folder",
             id="a file elsewhere",
         ),
+        pytest.param(
+            '[files."a.wav"]\nreadable = false\n[files."./a.wav"]\nutterances = []\n',
+            "3: files../a.wav: is no plain path", id="one file under two names",
+        ),
+        pytest.param('\n[files.""]\nutterances = []\n', "2: files.: is no plain path", id="no name"),
+        pytest.param(
+            '[files."a.wav"]\nreadable = false\n[files."a.wav"]\nreadable = false\n',
+            "3: column 15: files.a.wav: stands twice", id="a file twice",
+        ),
+        pytest.param(
+            '[files."a.wav"]\nutterances = [{ told = "muted", action = 1 }]\n',
+            "2: files.a.wav.utterances.1.action: expected str", id="a number for a name",
+        ),
+        pytest.param(
+            '[files."a.wav"]\nutterances = [{ told = "yes" }]\n',
+            "2: files.a.wav.utterances.1.told: invalid enum value 'yes'", id="an answer that is none",
+        ),
         pytest.param('[files]\n"a.wav" = 3\n', "2: files.a.wav: expected table, got int", id="no table"),
     ],
 )  # fmt: skip
@@ -110,8 +129,20 @@ def test_a_manifest_that_cannot_be_read(tmp_path: Path) -> None:
         load(tmp_path / "expect.toml")
 
 
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "expect.toml").write_text("\n[files.a]\nutterances = []\n")
+    with pytest.raises(ManifestError, match=r"expect\.toml:2: files\.a: is a folder"):
+        load(tmp_path / "expect.toml")
+
+
 NAMES = st.text(min_size=1, max_size=12).filter(
-    lambda name: not name.startswith("/") and ".." not in name.split("/")
+    lambda name: (
+        not name.startswith("/")
+        and posixpath.normpath(name) == name
+        and name != "."
+        and not name.startswith("..")
+    )
 )
 SECONDS = st.integers(0, 10**6).map(lambda ms: ms / 1000) | st.just(msgspec.UNSET)
 EXPECTED = st.builds(
@@ -123,6 +154,7 @@ EXPECTED = st.builds(
     speech_end_s=SECONDS,
     kept=st.lists(st.sampled_from(["audio", "words", "action"]), max_size=3).map(tuple)
     | st.just(msgspec.UNSET),
+    told=st.sampled_from(["erased", "held", "none", msgspec.UNSET]),
 )
 TOLERANCES = st.builds(Tolerance, speech_start_s=st.floats(0, 10), speech_end_s=st.floats(0, 10))
 FILES = st.one_of(
@@ -147,15 +179,23 @@ def test_what_is_written_is_read_again(files: dict[str, Any], tolerance: Toleran
 def test_what_came_becomes_what_is_expected() -> None:
     came = Utterance("okay_nabu", 2.6, 0.9, 1.1, 4.0, 1.2, "failed", "none", 3.1, 4.3, ("audio", "action"))
     alone = Utterance("okay_nabu", 2.6, 0.9, 1.1, 4.0, 0.0, "false_wake", "none", None, None, ())
+    asked = msgspec.structs.replace(
+        came, outcome="served", action="data.tell_held", told=Told("held", held=3)
+    )
     before = Manifest(PATH, {"a.wav": ExpectedFile((), tolerance=Tolerance(1.0)), "b.wav": ExpectedFile(())})
     now = from_heard(
-        {"a.wav": HeardFile("x/a.wav", 5.0, [came, alone]), "c.wav": HeardFile("x/c.wav", error="no audio")},
-        before, PATH,
-    )  # fmt: skip
+        {
+            "a.wav": HeardFile("x/a.wav", 5.0, [came, alone, asked]),
+            "c.wav": HeardFile("x/c.wav", error="no audio"),
+        },
+        before,
+        PATH,
+    )
     assert now.files["b.wav"] == ExpectedFile(())
     assert not now.files["c.wav"].readable
     assert now.files["a.wav"].tolerance == Tolerance(1.0)
     assert now.files["a.wav"].utterances == (
         Expected("okay_nabu", "failed", "none", 3.1, 4.3, ("audio", "action")),
         Expected("okay_nabu", "false_wake", "none", kept=()),
+        Expected("okay_nabu", "served", "data.tell_held", 3.1, 4.3, ("audio", "action"), told="held"),
     )

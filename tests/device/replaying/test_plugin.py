@@ -51,6 +51,8 @@ def test_check_of_nothing_fails(fadeout_replay):
 def test_raises(fadeout_replay):
     with pytest.raises(AudioDataError, match="no such file"):
         fadeout_replay("gone.wav")
+    with pytest.raises(AudioDataError, match="good: is a folder"):
+        fadeout_replay("good")
     with pytest.raises(ConfigError, match="wake.word"):
         fadeout_replay("said.wav", config={"wake": {"word": 1}})
 """

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from fadeout_device.replaying.differences import Difference
-from fadeout_device.replaying.expectations import ManifestError
-from fadeout_device.replaying.heard import HeardFile
+from fadeout_device.replaying.expectations import Expected, ExpectedFile, Manifest, ManifestError, Tolerance
+from fadeout_device.replaying.heard import HeardFile, Utterance
 from fadeout_device.replaying.junit import junit_xml
 from fadeout_device.replaying.rounds import shares
-from fadeout_device.replaying.verdicts import Asked, Verdict, judge, look_up
+from fadeout_device.replaying.verdicts import MICROPHONE_TOLERANCE_S, Asked, Verdict, judge, look_up
 
 
 @pytest.fixture
@@ -71,6 +71,24 @@ def test_a_missing_file_is_not_as_expected_even_if_it_should_be_refused() -> Non
     verdict = judge(gone, HeardFile("a/gone.wav", error="a/gone.wav: no such file or directory"))
     assert verdict.result == "failed"
     assert [one.line() for one in verdict.differences] == ["the file: file: expected there, came missing"]
+
+
+def test_through_a_microphone_positions_may_be_further_off() -> None:
+    said = Utterance("okay_nabu", 2.6, 0.9, 1.1, 4.0, 1.2, "failed", "none", 3.1, 4.3, ())
+    expected = ExpectedFile((Expected(speech_start_s=3.35, speech_end_s=4.3),))
+    for tolerance, direct, heard in ((0.15, "failed", "passed"), (0.4, "passed", "passed")):
+        manifest = Manifest(Path("expect.toml"), {Path(__file__).name: expected}, Tolerance(tolerance, 0.0))
+        # A file that is there; what it holds is no matter here.
+        asked = Asked(Path(__file__), Path(__file__).parent, manifest)
+        came = HeardFile("a.wav", 5.0, [said])
+        assert judge(asked, came).result == direct
+        assert judge(asked, came, MICROPHONE_TOLERANCE_S).result == heard
+
+
+def test_the_report_says_that_a_microphone_heard_it() -> None:
+    root = ET.fromstring(junit_xml([], through_microphone=True))  # noqa: S314 - our own
+    (heard,) = root.iter("property")
+    assert heard.attrib == {"name": "heard", "value": "through a microphone, in real time"}
 
 
 def test_of_a_file_nothing_is_expected() -> None:

@@ -15,7 +15,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fadeout_device.ear.adapters.portaudio import inputs_of, stderr_discarded
+from fadeout_device.ear.adapters.portaudio import inputs_of
+from fadeout_device.ear.adapters.quiet import stderr_discarded
 from fadeout_device.ear.inputs import HeldInput, choose
 
 if TYPE_CHECKING:

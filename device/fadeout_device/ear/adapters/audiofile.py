@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from typing import TYPE_CHECKING, Literal
 
 import soundfile
 
 from fadeout_device.ear.adapters.conversion import Blocks, Converter
+from fadeout_device.ear.adapters.ogg_pages import is_cut_short, is_ogg
+from fadeout_device.ear.adapters.quiet import stderr_discarded
 from fadeout_device.ear.adapters.wave_header import FinishedStream, read_wave_header
 from fadeout_device.errors import AudioDataError
 
@@ -44,14 +47,18 @@ class AudioFile:
         self.path = path
         try:
             # Opened here and handed on as a descriptor: libsndfile's "System error" says too little.
-            # Unbuffered, so that the descriptor stands where the stream stands.
-            stream = path.open("rb", buffering=0)
+            # Unbuffered, so that the descriptor stands where the stream stands. Not blocking: a named
+            # pipe is to be refused, and not waited for.
+            stream = open(path, "rb", buffering=0, opener=_without_waiting)  # noqa: SIM115 - closed below
         except OSError as err:
             reason = (err.strerror or "cannot be opened").lower()
             raise AudioDataError(f"{path}: {reason}", "check the path and its permissions") from err
         with contextlib.ExitStack() as opened:
             opened.enter_context(stream)
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise AudioDataError(f"{path}: is no file: a pipe, or a device", "name a file or a folder")
             self._sound = opened.enter_context(_open_sound(path, stream))
+            self._is_noisy = self._sound.format == "MP3"
             self._promised_frames = self._sound.frames
             self._check()
             self._opened = opened.pop_all()
@@ -104,11 +111,14 @@ class AudioFile:
 
     def _read(self, dtype: Literal["int16", "float32"], frames_read: int) -> np.ndarray:
         try:
-            frames: np.ndarray = self._sound.read(_READ_FRAMES, dtype=dtype, always_2d=True)
+            with stderr_discarded() if self._is_noisy else contextlib.nullcontext():
+                frames: np.ndarray = self._sound.read(_READ_FRAMES, dtype=dtype, always_2d=True)
         except soundfile.LibsndfileError as err:
             after_s = frames_read / self._sound.samplerate
             raise AudioDataError(
-                f"{self.path}: cannot be decoded after {after_s:.1f} s: {_reason(err)}", _COPY_HINT
+                f"{self.path}: is cut short or damaged: cannot be decoded after {after_s:.1f} s:"
+                f" {_reason(err)}",
+                _COPY_HINT,
             ) from err
         return frames
 
@@ -131,14 +141,23 @@ def _open_sound(path: Path, stream: FileIO) -> soundfile.SoundFile:
             f" and {wave.present_bytes} are there",
             _COPY_HINT,
         )
+    if wave is None and is_ogg(stream) and is_cut_short(stream):
+        raise AudioDataError(
+            f"{path}: is cut short: its last page of Ogg is missing, or not whole", _COPY_HINT
+        )
     try:
         stream.seek(0)
         if wave is not None and wave.is_unfinished:
             return soundfile.SoundFile(FinishedStream(stream.fileno(), wave.data_at))
-        return soundfile.SoundFile(stream.fileno(), closefd=False)
+        with stderr_discarded():
+            return soundfile.SoundFile(stream.fileno(), closefd=False)
     except soundfile.LibsndfileError as err:
         raise AudioDataError(f"{path}: is no audio that can be read: {_reason(err)}", _FORMAT_HINT) from err
 
 
 def _reason(err: soundfile.LibsndfileError) -> str:
-    return str(err.error_string).rstrip(".").lower()
+    return str(err.error_string).lower().removeprefix("error : ").rstrip(".")
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import pyaudio
 
+from fadeout_device.ear.adapters.quiet import give_back_stderr, stderr_discarded
 from fadeout_device.ear.capture import BLOCK_SAMPLES, RATE_HZ
 from fadeout_device.ear.inputs import (
     LIST_HINT,
@@ -35,8 +36,6 @@ T = TypeVar("T")
 GRACE_S = 4.0
 """How long a call may still take once nobody waits for what it does."""
 _LOOK_EVERY_S = 0.05
-_stderr: list[int] = []
-"""Where standard error led to before it was discarded; empty while it is not."""
 
 
 class StuckError(FadeoutError):
@@ -167,23 +166,6 @@ def quiet_portaudio() -> Iterator[pyaudio.PyAudio]:
         audio.terminate()
 
 
-@contextlib.contextmanager
-def stderr_discarded() -> Iterator[None]:
-    """Discard what C libraries, and other threads, write to standard error. One at a time.
-
-    ALSA and JACK print some fifty lines about devices that do not exist
-    whenever PortAudio looks for those that do.
-    """
-    _stderr.append(os.dup(2))
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.close(nowhere)
-        _give_back_stderr()
-
-
 def patiently(call: Callable[[], T], limit_s: float, is_wanted: Callable[[], bool]) -> T:
     """Run a call that may never return, in a thread of its own, and return what it returns.
 
@@ -211,7 +193,7 @@ def patiently(call: Callable[[], T], limit_s: float, is_wanted: Callable[[], boo
     end_mono_s = time.monotonic() + limit_s
     while thread.is_alive():
         if time.monotonic() > end_mono_s:
-            _give_back_stderr()
+            give_back_stderr()
             raise StuckError("the sound system does not answer", "is the sound server, or the driver, stuck?")
         thread.join(_LOOK_EVERY_S)
         if not is_wanted():
@@ -224,10 +206,3 @@ def patiently(call: Callable[[], T], limit_s: float, is_wanted: Callable[[], boo
 
 def _never() -> bool:
     return True
-
-
-def _give_back_stderr() -> None:
-    if _stderr:
-        kept = _stderr.pop()
-        os.dup2(kept, 2)
-        os.close(kept)
