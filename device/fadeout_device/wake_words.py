@@ -44,6 +44,8 @@ class WakeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The same for one word, which is named as in `fadeout status`."""
     refractory_ms: Annotated[int, Meta(ge=0, le=10_000)] = 1_000
     """After a wake word, for so long none wakes again: milliseconds of audio."""
+    idle_gate: bool = True
+    """Whether the engine is left alone while nothing rises above the noise of the room."""
     second_stage: Literal["none", "openwakeword"] = "none"
     """Who is asked about the seconds that woke the first engine."""
     second_stage_cutoff: Cutoff = 0.3

@@ -81,7 +81,7 @@ class WakeWords:
         second: SecondStage | None = None,
     ) -> None:
         self.words = tuple(cutoffs)
-        self._engines = tuple(engines)
+        self.engines = tuple(engines)
         self._cutoffs = dict(cutoffs)
         self._above: set[str] = set()
         self._second = second
@@ -92,7 +92,7 @@ class WakeWords:
         """Take the next audio and return what wakes in it, in order of position."""
         risen = [
             Detection(score.sample, score.word, min(score.value, 1.0))
-            for engine in self._engines
+            for engine in self.engines
             for score in engine.scores(pcm)
             if self._rises(score)
         ]
@@ -110,7 +110,7 @@ class WakeWords:
 
     def reset(self) -> None:
         """Start afresh: the next sample is number 0."""
-        for engine in self._engines:
+        for engine in self.engines:
             engine.reset()
         if self._second is not None:
             self._second.reset()

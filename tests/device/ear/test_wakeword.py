@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
+import numpy as np
 import pymicro_wakeword
 import pytest
 
@@ -17,6 +18,7 @@ from fadeout_device.ear.adapters.wakeword import engine, wake_words
 from fadeout_device.ear.capture import RATE_HZ, Effect, UtteranceFinished
 from fadeout_device.ear.listening import Listening
 from fadeout_device.ear.outcome import judge
+from fadeout_device.ear.quiet import Spared
 from fadeout_device.ear.waking import ASKED_STEPS, PATIENCE_STEPS, STEP_SAMPLES
 from fadeout_device.policy import PolicyError
 from fadeout_device.wake_words import WakeSettings, second_models
@@ -65,6 +67,20 @@ def test_results_do_not_depend_on_block_size(spoken: Spoken) -> None:
     assert len(whole) == 2
     for block_bytes in (2, 320, 960, 2880, 2882):
         assert detections(words, pcm, block_bytes) == whole
+
+
+def test_after_a_quiet_room_the_engine_hears_what_it_would_have_heard(spoken: Spoken) -> None:
+    rng = np.random.default_rng(1)
+    said = np.frombuffer(pcm_of(spoken.folder / "wake_alone_rms.wav"), "<i2")
+    audio = rng.normal(0, 60, 25 * RATE_HZ + len(said))
+    audio[20 * RATE_HZ : 20 * RATE_HZ + len(said)] += said / 20
+    pcm = audio.astype("<i2").tobytes()
+    (always,) = detections(wake_words(WakeSettings(idle_gate=False)), pcm, 2880)
+    words = wake_words(WakeSettings())
+    assert detections(words, pcm, 2880) == [always]
+    (spared,) = words.engines
+    assert isinstance(spared, Spared)
+    assert spared.asked_samples / spared.heard_samples < 0.6
 
 
 def test_the_wake_word_stands_within_the_pre_roll(spoken: Spoken) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fadeout_device.ear.adapters.microwakeword import MicroWakeWords
+from fadeout_device.ear.quiet import Spared
 from fadeout_device.ear.waking import ASKED_STEPS, SecondStage, WakeWords
 from fadeout_device.wake_words import check_files, first_models, second_models
 
@@ -51,4 +52,5 @@ def wake_words(settings: WakeSettings) -> WakeWords:
     if asked := second_models(settings):
         judge = engine("openwakeword", asked, ASKED_STEPS)
         second = SecondStage(judge, judge.cutoffs)
-    return WakeWords(listening, cutoffs, settings.refractory_ms, second)
+    first = [Spared(each) for each in listening] if settings.idle_gate else listening
+    return WakeWords(first, cutoffs, settings.refractory_ms, second)
