@@ -21,6 +21,7 @@ from fadeout_device.errors import StorageError
 from fadeout_device.policy import CLASSES, ItemClass
 from fadeout_device.vault.durable import storage_errors, sync_folder
 from fadeout_device.vault.errors import SyncError
+from fadeout_device.vault.index_tables import PRAGMAS, TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -38,69 +39,6 @@ _FAILED_SYNCS = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC)
 State = Literal["sealing", "live", "erasing"]
 Mark = Literal["", "debug", "canary"]
 """`debug`: kept without a rule, because debug capture was on. `canary`: a dummy that must die on time."""
-
-_PRAGMAS = (
-    "page_size=512",  # of a new file: a commit writes each page it touches whole, and rows are small
-    "locking_mode=EXCLUSIVE",  # this process is the only one: no shared-memory file
-    "journal_mode=WAL",
-    "synchronous=FULL",  # every commit is durable
-    "secure_delete=ON",
-    "temp_store=MEMORY",
-    "cache_size=-256",  # KiB; the rows are few and small
-)
-
-_TABLES: dict[str, dict[str, Any]] = {
-    "item": {
-        "columns": {
-            "id": str,
-            "recording": str,
-            "outcome": str,
-            "kind": str,
-            "leaf": int,
-            "state": str,
-            "ends_at_s": int,
-            "period_s": int,
-            "promised_s": int,
-            "ends_on_update": int,
-            "size_bytes": int,
-            "reason": str,
-            "mark": str,
-            "era": int,
-            "ahead_s": int,
-            "reported": str,
-        },
-        "pk": "id",
-    },
-    "leaf": {"columns": {"outcome": str, "kind": str, "next": int}, "pk": ("outcome", "kind")},
-    "delivery": {"columns": {"token": str, "recording": str, "at_s": int}, "pk": "token"},
-    "outbox": {
-        "columns": {
-            "seq": int,
-            "what": str,
-            "item": str,
-            "entry": int,
-            "is_handed": int,
-            "ends_at_s": int,
-        },
-        "pk": "seq",
-    },
-    "notice": {"columns": {"n": int, "ids": str, "is_told": int}, "pk": "n"},
-    "subscriber": {"columns": {"consumer": str, "era": str, "n": int, "hour": int}, "pk": "consumer"},
-    "ledger": {
-        "columns": {
-            "seq": int,
-            "what": str,
-            "body": bytes,
-            "signature": bytes,
-            "public_key": str,
-            "ends_at_s": int,
-        },
-        "pk": "seq",
-    },
-    "recipient": {"columns": {"name": str, "key": str, "is_confirmed": int}, "pk": "name"},
-    "meta": {"columns": {"key": str, "value": str}, "pk": "key"},
-}
-
 
 _NO_CANARY = "coalesce(mark, '') != 'canary'"
 
@@ -149,12 +87,12 @@ class Index:
         """
         with _translated():
             connection = sqlite3.connect(path, check_same_thread=False)
-            for pragma in _PRAGMAS:
+            for pragma in PRAGMAS:
                 connection.execute(f"PRAGMA {pragma}").fetchall()
             # Plugins of sqlite-utils would be other people's code beside the keys.
             self.db = Database(connection, execute_plugins=False)
             with self.db.atomic():
-                for name, table in _TABLES.items():
+                for name, table in TABLES.items():
                     self._make_table(name, table)
                 # The one that every erasure needs. Each further one costs every erasure a page.
                 self.db.execute("CREATE INDEX IF NOT EXISTS item_leaf ON item (outcome, kind, leaf)")
