@@ -1,7 +1,7 @@
 """The desk: what people at the device ask for by the `fadeout` command, and what they get.
 
-Lists without opening anything, opens one recording, names what is to be erased, and
-says how the vault is. All of it under the service's lock.
+Lists without opening anything, opens one recording, and names what is to be erased. All
+of it under the service's lock.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fadeout_device import __version__
 from fadeout_device.answers import (
     Erased,
     ItemRow,
@@ -21,14 +20,11 @@ from fadeout_device.answers import (
     RecipientRow,
     RecordingRow,
     Recordings,
-    StatusReport,
 )
 from fadeout_device.errors import UsageError
 from fadeout_device.policy import KINDS
-from fadeout_device.vault import ratchet, reporting, switches
+from fadeout_device.vault import ratchet, reporting, status, switches
 from fadeout_device.vault.caps import name
-from fadeout_device.vault.ear_line import EAR_AWAY, light_in_words
-from fadeout_device.vault.envelope import warnings as envelope_warnings
 from fadeout_device.vault.errors import NoSuchRecordingError
 from fadeout_device.vault.explain import explain
 from fadeout_device.vault.export import Chosen
@@ -37,8 +33,15 @@ from fadeout_device.vault.recipients import Recipients
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from fadeout_broker.arrow import Incoming
-    from fadeout_device.answers import ClockReport, Departed, Explanation, Modes, Muting, Subscribers
+    from fadeout_device.answers import (
+        ClockReport,
+        Departed,
+        Explanation,
+        Modes,
+        Muting,
+        StatusReport,
+        Subscribers,
+    )
     from fadeout_device.messages import Purpose, WordsOf
     from fadeout_device.questions import (
         DebugCapture,
@@ -274,61 +277,11 @@ class Desk:
     def status(self) -> StatusReport:
         """Return how the vault is."""
         with self._service.lock:
-            ear = self._service.ear or EAR_AWAY
-            return StatusReport(
-                version=__version__,
-                policy_hash=self._service.store.policy.hash,
-                listening=ear.listening,
-                source=ear.source,
-                wake_words=ear.wake_words,
-                problem=ear.problem,
-                overflows=ear.overflows,
-                behind=ear.behind,
-                reopened=ear.reopened,
-                clipped=ear.clipped,
-                level_dbfs=ear.level_dbfs,
-                dropped=ear.dropped,
-                recogniser=ear.recogniser,
-                voice=ear.voice,
-                light=light_in_words(self._service.light),
-                ear="away" if self._service.ear is None else "connected",
-                reporter="connected" if self._service.is_reporter_here else "away",
-                broker=self._service.broker,
-                commands=_reach(self._service.incoming),
-                departure=self._service.store.outbox.departure,
-                result_s=self._service.result_s,
-                dropped_payloads=self._service.dropped_payloads,
-                unsent_events=self._service.store.outbox.count(),
-                held=self._service.held(),
-                held_bytes=self._service.store.index.live_size_bytes(),
-                max_size_bytes=self._service.store.policy.max_size_bytes,
-                modes=switches.shown(self._service),
-                canaries=self._service.canaries,
-                alarms=tuple(f"{alarm}: {why}" for alarm, why in self._service.alarms.on.items()),
-                warnings=envelope_warnings(self._service.store),
-                overdue=self._service.store.eraser.overdue(),
-                next_end_s=self._service.store.index.next_end_s(canaries=False),
-                last_sweep_s=self._service.sweeps.last_s,
-                last_sweep=self._service.sweeps.outcome,
-                clock=self._service.store.timekeeper.report(),
-                ledger_entries=self._service.store.ledger.count(),
-                ledger_key=self._service.store.ledger.public_key,
-                root_store=self._service.store.roots.name,
-                root_protects=self._service.store.roots.protects,
-                root_does_not=self._service.store.roots.does_not,
-                network=self._service.confinement.network,
-                memory=self._service.confinement.memory,
-            )
+            return status.report(self._service)
 
 
 _LEDGER_PART = 1000
 """Entries in one part of the ledger: each is at most some 2.5 KB, and a payload at most 4 MiB."""
-
-
-def _reach(incoming: Incoming | None) -> str:
-    if incoming is None:
-        return ""
-    return "reach us" if incoming.works else f"do not reach us: {incoming.detail or 'nobody knows why'}"
 
 
 def _ledger_line(name: str, signed: Signed) -> bytes:
