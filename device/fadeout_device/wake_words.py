@@ -48,8 +48,8 @@ class WakeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether the engine is left alone while nothing rises above the noise of the room."""
     second_stage: Literal["none", "openwakeword"] = "none"
     """Who is asked about the seconds that woke the first engine."""
-    second_stage_cutoff: Cutoff = 0.3
-    """Probability above which the second engine agrees."""
+    second_stage_cutoff: Cutoff = 0.01
+    """Probability above which the second engine agrees; low: the first one has heard the word already."""
     second_stage_models: dict[str, str] = {}
     """Paths of models for words that the second engine does not bring itself."""
 

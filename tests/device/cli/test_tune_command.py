@@ -45,7 +45,9 @@ def tuned(capsysbinary: pytest.CaptureFixture[bytes]) -> Callable[..., str]:
 def test_a_cutoff_is_recommended_and_drawn(corpus: Path, tuned: Callable[..., str], tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     png = tmp_path / "curve.png"
-    (word,) = json.loads(tuned(corpus, "--json", "--jobs", "1", "--png", png))
+    found = json.loads(tuned(corpus, "--json", "--jobs", "1", "--png", png))
+    (word,) = found["words"]
+    assert (found["second_stage"], found["unreadable"]) == (None, [])
     assert (word["word"], word["spoken"], word["cutoff"]) == ("okay_nabu", 3, 0.85)
     assert 10 < word["other_s"] < 15
     at = {point["cutoff"]: point for point in word["points"]}
@@ -65,11 +67,32 @@ def test_a_table_is_for_people(corpus: Path, tuned: Callable[..., str]) -> None:
     shown = tuned(corpus, "--jobs", "1")
     assert "3 of 3" in shown
     assert "now" in shown
-    assert "recommended: [wake] cutoffs = { okay_nabu = 0." in shown
+    assert "for no false wake in this audio: cutoffs = { okay_nabu = 0." in shown
+    assert "\n  [wake]\n  cutoffs = { okay_nabu = 0." in shown
 
 
-def test_without_other_audio_nothing_is_recommended(corpus: Path, tuned: Callable[..., str]) -> None:
-    assert "no recommendation: it takes files without the word" in tuned(corpus / "wake", "--jobs", "1")
+def test_a_second_stage_is_measured_with_the_first_one_as_it_is_set(
+    corpus: Path, tuned: Callable[..., str], tmp_path: Path
+) -> None:
+    pytest.importorskip("pyopen_wakeword")
+    second = json.loads(tuned(corpus, "--json", "--jobs", "1", "--second-stage"))["second_stage"]
+    assert (second["words"], second["spoken"], second["alone"]["detected"]) == (["okay_nabu"], 3, 3)
+    detected = [point["detected"] for point in second["points"]]
+    assert (detected[0], detected) == (3, sorted(detected, reverse=True))
+    # A first stage that hears nothing leaves nothing to ask about.
+    path = tmp_path / "f.toml"
+    path.write_text('[wake]\ncutoff = 0.999\nsecond_stage = "openwakeword"\n')
+    second = json.loads(tuned(corpus, "--json", "--jobs", "1", "--config", path))["second_stage"]
+    assert (second["alone"]["detected"], second["points"][0]["detected"]) == (0, 0)
+
+
+def test_the_recommendation_of_a_second_stage_is_ready_for_the_file(
+    corpus: Path, tuned: Callable[..., str]
+) -> None:
+    pytest.importorskip("pyopen_wakeword")
+    shown = tuned(corpus, "--jobs", "1", "--second-stage")
+    assert "second stage, asked about okay_nabu" in shown
+    assert '\n  [wake]\n  second_stage = "openwakeword"\n  second_stage_cutoff = 0.' in shown
 
 
 def test_labels_beside_the_files_are_taken(corpus: Path, tuned: Callable[..., str], tmp_path: Path) -> None:
@@ -78,8 +101,42 @@ def test_labels_beside_the_files_are_taken(corpus: Path, tuned: Callable[..., st
     (tmp_path / "labels.json").write_text(
         json.dumps({"rms.wav": {"expected": [{"wake_word": "okay_nabu", "outcome": "failed"}]}})
     )
-    (word,) = json.loads(tuned(tmp_path, "--json", "--jobs", "1"))
-    assert (word["spoken"], word["other_s"]) == (1, 0.0)
+    (tmp_path / "awb.wav").write_bytes((corpus / "other" / "talk.wav").read_bytes())
+    labels = json.loads((tmp_path / "labels.json").read_text())
+    (tmp_path / "labels.json").write_text(json.dumps(labels | {"awb.wav": {"expected": ()}}))
+    (word,) = json.loads(tuned(tmp_path, "--json", "--jobs", "1"))["words"]
+    assert word["spoken"] == 1
+    assert word["other_s"] > 10
+
+
+def test_what_a_replay_expects_is_a_label(corpus: Path, tuned: Callable[..., str], tmp_path: Path) -> None:
+    below = tmp_path / "kitchen"
+    below.mkdir()
+    write_wav(below / "said.wav", say(WORD, "rms"))
+    (below / "talk.wav").write_bytes((corpus / "other" / "talk.wav").read_bytes())
+    (below / "broken.wav").write_bytes(b"RIFF")
+    manifest = tmp_path / "expect.toml"
+    manifest.write_text(
+        '[files."kitchen/said.wav"]\nutterances = [{ wake_word = "okay_nabu", outcome = "false_wake" }]\n'
+        '[files."kitchen/talk.wav"]\nutterances = []\n'
+        '[files."kitchen/broken.wav"]\nreadable = false\n'
+    )
+    for given in (tmp_path, manifest):
+        found = json.loads(tuned(given, "--json", "--jobs", "1"))
+        assert (found["words"][0]["spoken"], found["unreadable"]) == (1, [])
+
+
+def test_a_file_that_cannot_be_heard_is_left_out_and_told(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "other"
+    folder.mkdir()
+    (folder / "broken.wav").write_bytes(b"RIFF")
+    assert main(["tune", str(corpus), str(folder), "--jobs", "1"]) == 65
+    out, err = capsys.readouterr()
+    assert "3 of 3" in out
+    assert f"error: {folder}/broken.wav: is no audio that can be read" in err
+    assert "hint: all numbers are without the 1 file that was left out" in err
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str]:
@@ -96,6 +153,65 @@ def test_audio_that_nobody_labelled_is_refused(
     assert code == 65
     assert f"error: {path}: nobody said what is in it" in told
     assert "hint: put it below a folder wake or other" in told
+
+
+@pytest.mark.parametrize(
+    ("files", "told", "hint"),
+    [
+        pytest.param((), "no audio file in this folder", "looked for", id="an empty folder"),
+        pytest.param(("wake/a.wav",), "no file without okay_nabu, among 1 file", "put talk",
+                     id="only the word"),
+        pytest.param(("other/a.wav",), "no file in which okay_nabu is said, among 1 file", "put files below",
+                     id="never the word"),
+        pytest.param(("wake/alexa/a.wav", "other/a.wav"), "okay_nabu is said, among 2 files",
+                     "the files hold alexa: say --word WORD", id="another word"),
+    ],
+)  # fmt: skip
+def test_audio_that_can_tell_nothing_is_refused_before_it_is_heard(
+    files: tuple[str, ...], told: str, hint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"not heard")
+    code, err = refused(capsys, tmp_path)
+    assert code == 65
+    assert told in err
+    assert f"hint: {hint}" in err
+
+
+@pytest.mark.parametrize(
+    ("manifest", "code", "told"),
+    [
+        pytest.param('[files."a.wav"]\nutterances = 3\n', 78, "toml:2: files.a.wav.utterances: expected",
+                     id="a manifest that cannot be"),
+        pytest.param('[files."b.wav"]\nreadable = false\n', 65, "a.wav: nobody said what is in it",
+                     id="a file that it does not name"),
+    ],
+)  # fmt: skip
+def test_a_manifest_that_does_not_help_is_told(
+    manifest: str, code: int, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.wav").write_bytes(b"not heard")
+    (tmp_path / "expect.toml").write_text(manifest)
+    found, err = refused(capsys, tmp_path)
+    assert (found, told in err) == (code, True)
+
+
+def test_an_utterance_that_does_not_name_its_word_is_of_the_only_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "expect.toml").write_text('[files."a.wav"]\nutterances = [{ outcome = "failed" }]\n')
+    assert "no file without okay_nabu" in refused(capsys, tmp_path / "expect.toml")[1]
+    config = tmp_path / "f.toml"
+    config.write_text('[wake]\nwords = ["okay_nabu", "alexa"]\n')
+    code, err = refused(capsys, tmp_path / "expect.toml", "--config", config)
+    assert code == 64
+    assert "a.wav: which of okay_nabu, alexa is in it?" in err
+
+
+def test_a_path_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    code, err = refused(capsys, "/nowhere/at/all")
+    assert (code, "error: /nowhere/at/all: no such file or directory" in err) == (65, True)
 
 
 def test_of_several_words_the_file_must_say_which(

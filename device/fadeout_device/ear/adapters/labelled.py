@@ -17,11 +17,13 @@ import msgspec
 
 from fadeout_device.audio_paths import find_files
 from fadeout_device.errors import AudioDataError, UsageError
+from fadeout_device.wake_words import BUNDLED
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 LABELS = "labels.json"
+_BUNDLED = frozenset(word for names in BUNDLED.values() for word in names)
 
 
 class _Expected(msgspec.Struct):
@@ -39,6 +41,33 @@ class Labelled(NamedTuple):
     words: tuple[str, ...]
 
 
+class Labels:
+    """What is said of files, folder by folder.
+
+    Args:
+        words: what is listened for.
+    """
+
+    def __init__(self, words: tuple[str, ...]) -> None:
+        self._words = words
+        self._known: dict[Path, dict[str, _Label]] = {}
+
+    def of(self, file: Path) -> Labelled | None:
+        """Return a file with what is in it; None: a `labels.json` beside it leaves it out.
+
+        Raises:
+            AudioDataError: nobody said what is in it.
+            UsageError: several words are listened for, and nobody said which one is in it.
+        """
+        folder = file.parent
+        if folder not in self._known:
+            self._known[folder] = _labels(folder)
+        label = self._known[folder].get(file.name)
+        if label is not None:
+            return Labelled(file, tuple(each.wake_word for each in label.expected))
+        return None if self._known[folder] else Labelled(file, _by_folder(file, self._words))
+
+
 def find_labelled(path: Path, words: tuple[str, ...]) -> list[Labelled]:
     """Return the labelled files that a path means.
 
@@ -50,18 +79,8 @@ def find_labelled(path: Path, words: tuple[str, ...]) -> list[Labelled]:
         AudioDataError: no audio there, or nobody said what is in it.
         UsageError: several words are listened for, and nobody said which one is in a file.
     """
-    files = find_files(path)
-    known: dict[Path, dict[str, _Label]] = {}
-    found = []
-    for file in files:
-        folder = file.parent
-        if folder not in known:
-            known[folder] = _labels(folder)
-        label = known[folder].get(file.name)
-        if label is not None:
-            found.append(Labelled(file, tuple(each.wake_word for each in label.expected)))
-        elif not known[folder]:
-            found.append(Labelled(file, _by_folder(file, words)))
+    labels = Labels(words)
+    found = [label for file in find_files(path) if (label := labels.of(file)) is not None]
     if not found:
         raise AudioDataError(f"{path}: {LABELS} names none of the files beside it")
     return found
@@ -87,7 +106,7 @@ def _by_folder(file: Path, words: tuple[str, ...]) -> tuple[str, ...]:
             return ()
         if parts[at] == "wake":
             below = parts[at + 1] if at + 1 < len(parts) else ""
-            if below in words:
+            if below in words or below in _BUNDLED:
                 return (below,)
             if len(words) == 1:
                 return words
@@ -96,5 +115,6 @@ def _by_folder(file: Path, words: tuple[str, ...]) -> tuple[str, ...]:
                 "put it into wake/<word>/, or say --word WORD",
             )
     raise AudioDataError(
-        f"{file}: nobody said what is in it", f"put it below a folder wake or other, or name it in {LABELS}"
+        f"{file}: nobody said what is in it",
+        f"put it below a folder wake or other, or name it in {LABELS} or expect.toml",
     )
