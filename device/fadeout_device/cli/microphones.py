@@ -79,6 +79,8 @@ class _Seen(NamedTuple):
     """The one that `[microphone] device` means."""
     words: str
     """Which one is used, or why none is."""
+    wanted: str | int
+    """`[microphone] device`; empty: the configuration cannot be read."""
 
 
 def devices(arguments: argparse.Namespace) -> int:
@@ -94,6 +96,7 @@ def devices(arguments: argparse.Namespace) -> int:
         shown.print_lines(
             "no microphone found",
             "connect one and look at `arecord -l`; or replay a file: fadeout replay FILE",
+            *([seen.words] if seen.wanted == "" else []),
         )
     else:
         _show(seen, levels=arguments.levels)
@@ -115,15 +118,14 @@ def _look(arguments: argparse.Namespace) -> _Seen:
         held = alsa.held_inputs(inputs, wanted)
         rates = {device.index: portaudio.rates_of(audio, device) for device in inputs}
     if wanted == "":
-        return _Seen(
-            inputs, held, rates, None, "the configuration cannot be used: fadeout check-config says why"
-        )
+        words = "the configuration cannot be used: fadeout check-config says why"
+        return _Seen(inputs, held, rates, None, words, wanted)
     setting = f"[microphone] device = {msgspec.json.encode(wanted).decode()}"
     try:
         used = choose(inputs, wanted, held, remembered(state_folder(arguments), wanted))
     except MicrophoneError as err:
-        return _Seen(inputs, held, rates, None, f"{setting}: {err}")
-    return _Seen(inputs, held, rates, used, f'{setting} is "{used.name}"')
+        return _Seen(inputs, held, rates, None, f"{setting}: {err}", wanted)
+    return _Seen(inputs, held, rates, used, f'{setting}: "{used.name}" is used', wanted)
 
 
 def _example(found: tuple[InputDevice, ...]) -> str:
@@ -244,7 +246,7 @@ def doctor(arguments: argparse.Namespace) -> int:
     from fadeout_device.ear.inputs import MicrophoneError  # noqa: PLC0415 - with it
 
     def record() -> tuple[_Report, Diagnosis]:
-        with sampled(settings, _DOCTOR_S, known_as) as sample:
+        with sampled(settings, _DOCTOR_S, known_as, on_start) as sample:
             recorded = sample.recorded()
             found = diagnose(recorded, settings.channel, settings.gain_db)
             report = _Report(
@@ -254,8 +256,11 @@ def doctor(arguments: argparse.Namespace) -> int:
             )  # fmt: skip
             return report, found
 
-    if not arguments.json:
-        print("speak now: recording two seconds, in memory only", file=sys.stderr)  # noqa: T201 - this is a command
+    def on_start() -> None:
+        if not arguments.json:
+            words = "speak now: recording two seconds, in memory only"
+            print(words, file=sys.stderr, flush=True)  # noqa: T201 - this is a command
+
     try:
         report, found = _patiently(record)
     except MicrophoneError as err:

@@ -61,12 +61,14 @@ class InputDevice:
 
 @dataclass(frozen=True)
 class HeldInput:
-    """A microphone that another program has, so that PortAudio does not list it."""
+    """A microphone that is there, and cannot be opened, so that PortAudio does not list it."""
 
     name: str
     """As PortAudio would call it."""
     holder: str = ""
     """Which program has it, in words; empty: not known."""
+    is_forbidden: bool = False
+    """Nobody has it, but this user may not open it."""
 
     @property
     def lasting_name(self) -> str:
@@ -75,7 +77,9 @@ class HeldInput:
 
     @property
     def words(self) -> str:
-        """Say that it is in use, and by whom."""
+        """Say that it is in use, and by whom, or why else it cannot be had."""
+        if self.is_forbidden:
+            return "not open to this user"
         return f"in use by another program{f' ({self.holder})' if self.holder else ''}"
 
 
@@ -92,7 +96,7 @@ def choose(
     Args:
         inputs: the inputs that can be opened.
         wanted: the setting.
-        held: what other programs have; a name may mean one of these, too.
+        held: what is there and cannot be had; a name may mean one of these, too.
         known_as: of a setting that is a number, the name of what it meant before; empty: not known.
 
     Raises:
@@ -127,7 +131,10 @@ def choose(
 
 
 def in_use(held: HeldInput) -> MicrophoneError:
-    """Return the error for a microphone that another program has."""
+    """Return the error for a microphone that is there, and cannot be had."""
+    if held.is_forbidden:
+        hint = "join the group audio: sudo usermod -aG audio $USER, and log in again"
+        return MicrophoneError(f'the microphone "{held.name}" is {held.words}', hint, "cannot open")
     return MicrophoneError(
         f'the microphone "{held.name}" is {held.words}',
         "end that program, or choose a device that can be shared, like default or pulse",

@@ -14,7 +14,7 @@ import pytest
 from device.ear.fake_vault import WAIT_S, FakeVault
 from fadeout_device.confine import STARTED_AGAIN_VARIABLE
 from fadeout_device.ear.adapters.alsa import held_cards
-from fadeout_device.ear.inputs import HeldInput
+from fadeout_device.ear.inputs import HeldInput, MicrophoneError, choose
 from fadeout_device.messages import EarState, Wake
 from rig_held_microphone import NAME, WRAPPER, held_microphone
 from rig_speech import WAKE, say, silence
@@ -63,11 +63,30 @@ def test_whose_a_card_is_stands_in_proc(
         if text is not None:
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(text)
-    assert list(held_cards(tmp_path)) == held
+    assert list(held_cards(tmp_path, tmp_path)) == held
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o000])
+def test_a_card_that_this_user_may_not_open_is_not_said_to_be_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    (tmp_path / "asound").mkdir()
+    (tmp_path / "asound/cards").write_text(CARDS)
+    (tmp_path / "asound/pcm").write_text(PCM)
+    node = tmp_path / "pcmC1D0c"
+    node.touch(mode)
+    # root may open everything
+    monkeypatch.setattr("os.access", lambda path, _: bool(path.stat().st_mode & 0o400))
+    held = list(held_cards(tmp_path, tmp_path))
+    assert held == ([] if mode else [HeldInput(RESPEAKER, is_forbidden=True)])
+    if held:
+        with pytest.raises(MicrophoneError, match="not open to this user") as refused:
+            choose((), "default", held)
+        assert "group audio" in (refused.value.hint or "")
 
 
 def test_without_sound_cards_nobody_has_one(tmp_path: Path) -> None:
-    assert list(held_cards(tmp_path)) == []
+    assert list(held_cards(tmp_path, tmp_path)) == []
 
 
 @pytest.fixture

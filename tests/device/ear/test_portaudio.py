@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import threading
 
+import pyaudio
 import pytest
 
 from fadeout_device.ear.adapters import portaudio, quiet
-from fadeout_device.ear.adapters.portaudio import StuckError, patiently
+from fadeout_device.ear.adapters.portaudio import StuckError, open_input, patiently
+from fadeout_device.ear.inputs import InputDevice, MicrophoneError
 
 
 def test_what_a_call_returns_is_returned() -> None:
@@ -50,3 +52,24 @@ def test_a_call_that_does_not_return_is_given_up(
     os.write(2, b"said")
     go_on.set()
     assert capfd.readouterr().err == "said", "what is said after it is discarded"
+
+
+class _Refusing:
+    """A PortAudio whose device refuses every rate; no plug-in of ALSA does."""
+
+    def open(self, *_: object, **__: object) -> object:
+        raise OSError(pyaudio.paInvalidSampleRate, "Invalid sample rate")
+
+
+@pytest.mark.parametrize(
+    ("tried", "told"),
+    [
+        pytest.param([(22_051, 1), (22_051, 2)], "has no rate of 22051 Hz", id="the one that is configured"),
+        pytest.param([(16_000, 1), (48_000, 1)], "cannot be opened: invalid sample rate", id="every one"),
+    ],
+)
+def test_a_rate_that_a_microphone_has_not_is_named(tried: list[tuple[int, int]], told: str) -> None:
+    device = InputDevice(1, "rode", 2, 48_000, is_default=False)
+    with pytest.raises(MicrophoneError, match=f'the microphone "rode" {told}') as refused:
+        open_input(_Refusing(), device, tried, lambda: (None, 0))
+    assert refused.value.hint

@@ -1,7 +1,8 @@
-"""Which microphones other programs have: PortAudio leaves out what it cannot open, as if it were not there.
+"""Which microphones are there and cannot be had: PortAudio leaves them out, as if they were not.
 
-A card's state stands in /proc/asound. A device that only ALSA's configuration knows (`default`,
-or one of ~/.asoundrc) is asked by opening it. Records nothing.
+Another program has them, or this user may not open them. A card's state stands in /proc/asound. A
+device that only ALSA's configuration knows (`default`, or one of ~/.asoundrc) is asked by opening it.
+Records nothing.
 
 Source: Linux, sound/core/init.c and pcm.c (what stands in /proc/asound); ALSA, pcm.h; PortAudio,
 pa_linux_alsa.c, "BuildDeviceList" (what it leaves out, and how it calls the rest).
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from fadeout_device.ear.inputs import InputDevice
 
 _PROC = Path("/proc")
+_DEVICES = Path("/dev/snd")
 _LIBRARY = "libasound.so.2"
 _CAPTURE, _NONBLOCK = 1, 1
 _CARD = re.compile(r"^ *(\d+) \[.*?\]: .*? - (.*)$", re.MULTILINE)
@@ -73,18 +76,20 @@ def is_held(name: str) -> bool:
     return bool(code == -errno.EBUSY)
 
 
-def held_cards(proc: Path = _PROC) -> Iterator[HeldInput]:
-    """Yield the inputs of sound cards that programs have, called as PortAudio calls them."""
+def held_cards(proc: Path = _PROC, devices: Path = _DEVICES) -> Iterator[HeldInput]:
+    """Yield the inputs of sound cards that cannot be had, called as PortAudio calls them."""
     cards = dict(_CARD.findall(_read(proc / "asound" / "cards")))
     for first, second, name in _PCM.findall(_read(proc / "asound" / "pcm")):
         card, device = str(int(first)), str(int(second))
         streams = (proc / "asound" / f"card{card}" / f"pcm{device}c").glob("sub*/status")
         states = [_read(path) for path in streams]
-        if not states or any(state.startswith("closed") for state in states):
-            continue
-        owner = _OWNER.search(states[0])
-        holder = _holder(proc, owner[1]) if owner else ""
-        yield HeldInput(f"{cards.get(card, '')}: {name} (hw:{card},{device})", holder)
+        called = f"{cards.get(card, '')}: {name} (hw:{card},{device})"
+        node = devices / f"pcmC{card}D{device}c"
+        if node.exists() and not os.access(node, os.R_OK | os.W_OK):
+            yield HeldInput(called, is_forbidden=True)
+        elif states and not any(state.startswith("closed") for state in states):
+            owner = _OWNER.search(states[0])
+            yield HeldInput(called, _holder(proc, owner[1]) if owner else "")
 
 
 def _holder(proc: Path, process_id: str) -> str:

@@ -114,8 +114,10 @@ def open_input(
         MicrophoneError: it cannot be opened.
     """
     refused: OSError | None = None
+    rates: set[int] = set()
     # Tried by opening: PyAudio holds all other threads while it asks whether a format is supported.
     for rate_hz, channels in tried:
+        rates.add(rate_hz)
         try:
             with stderr_discarded():
                 stream = audio.open(
@@ -130,6 +132,12 @@ def open_input(
             continue
         return Opened(stream, rate_hz, channels)
     assert refused is not None  # noqa: S101 - there is at least one format
+    if refused.errno == pyaudio.paInvalidSampleRate and len(rates) == 1:
+        raise MicrophoneError(
+            f'the microphone "{device.name}" has no rate of {rates.pop()} Hz',
+            "leave out rate_hz, or choose one that is listed by: fadeout devices",
+            "cannot open",
+        ) from refused
     raise _cannot_open(device, refused) from refused
 
 

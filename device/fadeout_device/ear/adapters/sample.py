@@ -21,7 +21,7 @@ from fadeout_device.ear.diagnosis import Recorded
 from fadeout_device.ear.inputs import MicrophoneError, formats
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from fadeout_device.config import MicrophoneSettings
     from fadeout_device.ear.inputs import InputDevice
@@ -95,13 +95,19 @@ class Sample:
 
 
 @contextlib.contextmanager
-def sampled(settings: MicrophoneSettings, duration_s: float, known_as: str = "") -> Iterator[Sample]:
+def sampled(
+    settings: MicrophoneSettings,
+    duration_s: float,
+    known_as: str = "",
+    on_start: Callable[[], None] = lambda: None,
+) -> Iterator[Sample]:
     """Record from the microphone of a configuration, all its channels; wipe it after the block.
 
     Args:
         settings: which, and how.
         duration_s: for so long.
         known_as: as in `choose`.
+        on_start: called when the microphone is open.
 
     Raises:
         MicrophoneError: there is no such device, it cannot be opened, or it gives nothing.
@@ -125,5 +131,6 @@ def sampled(settings: MicrophoneSettings, duration_s: float, known_as: str = "")
         sample = Sample(device, stream.rate_hz, stream.channels, duration_s)
         opened.callback(sample.wipe)
         start(stream, device)
+        on_start()
         sample.wait(duration_s + _SKIPPED_S + _PATIENCE_S)
         yield sample
