@@ -22,7 +22,7 @@ import rig_capture
 import rig_plants
 import rig_workload
 from fadeout_device.vault import container, keyring_blob, keytree, rootslot
-from fadeout_device.vault.errors import AuthenticationError, FormatError, KeyErasedError
+from fadeout_device.vault.errors import AuthenticationError, FormatError
 from fadeout_device.vault.roots import SLOTS
 from fadeout_device.vault.roots import file as root_file
 from fadeout_device.vault.roots import nvmem as _nvmem
@@ -32,7 +32,6 @@ from rig_waiting import wait_for
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from fadeout_device.policy import ItemClass
 
 NOBODY = 65534
 _LAZY = (_nvmem, tomllib)
@@ -224,20 +223,8 @@ def _opened(slots: _Slots, blobs: Iterable[bytes], sealed: dict[str, bytes]) -> 
                 trees = keyring_blob.open_blob(blob, rootslot.Root(generation, candidate)).trees
             except (FormatError, AuthenticationError):
                 continue
-            opened |= {name for name, data in sealed.items() if _opens(trees.items(), data)}
+            opened |= {name for name, data in sealed.items() if rig_workload.opens(trees, data)}
     return opened, tries
-
-
-def _opens(trees: Iterable[tuple[ItemClass, keytree.KeyTree]], data: bytes) -> bool:
-    header = container.parse_header(data)
-    for item_class, tree in trees:
-        if item_class.code == header.class_code:
-            try:
-                container.open_item(tree.leaf_key(header.leaf), data)
-            except (KeyErasedError, AuthenticationError):
-                return False
-            return True
-    return False
 
 
 def _open_before(

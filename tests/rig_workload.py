@@ -42,7 +42,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from fadeout_device.config import RootStoreName
+    from fadeout_device.policy import ItemClass
     from fadeout_device.vault.index import Item
+    from fadeout_device.vault.keytree import KeyTree
 
 CHIP_BYTES = 256
 CONTENT_BYTES = 1000
@@ -320,18 +322,19 @@ def _wrong_with(vault: Vault, story: Told, sealed: Mapping[str, bytes]) -> list[
         else:
             if says != number or not is_whole:
                 found.append("a kept item has another's content")
-    found += ["an erased item opens" for name in story.erased if opens(vault, sealed[name])]
+    trees = vault.store.keyring._body.trees
+    found += ["an erased item opens" for name in story.erased if opens(trees, sealed[name])]
     for name in story.doubtful:
         row = rows.get(name)
-        if row is not None and row.state == "live" and not opens(vault, sealed[name]):
+        if row is not None and row.state == "live" and not opens(trees, sealed[name]):
             found.append("an item is listed whose key is gone")
     return found
 
 
-def opens(vault: Vault, data: bytes) -> bool:
-    """Say whether the keys that there are open a sealed item, whatever the index says of it."""
+def opens(trees: Mapping[ItemClass, KeyTree], data: bytes) -> bool:
+    """Say whether the keys that there are open a sealed item, whatever any index says of it."""
     header = container.parse_header(data)
-    for item_class, tree in vault.store.keyring._body.trees.items():
+    for item_class, tree in trees.items():
         if item_class.code == header.class_code:
             try:
                 container.open_item(tree.leaf_key(header.leaf), data)

@@ -11,12 +11,10 @@ import pytest
 
 from device.vault.conftest import Rig
 from fadeout_device import questions
-from fadeout_device.confine import Confinement
 from fadeout_device.errors import FadeoutError
 from fadeout_device.vault import rootslot
 from fadeout_device.vault.desk import Desk
 from fadeout_device.vault.errors import EraseError, KeyErasedError, SealError
-from fadeout_device.vault.service import Service
 from rig_disk import failing_disk, small_disk
 from rig_fadeout import CANARIES
 from rig_state import SealedState, start_vault
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from fadeout_device.vault.service import Service
     from rig_fadeout import Home
 
 PANIC = questions.Erase(everything=True, now=True)
@@ -38,7 +37,7 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
 
 
 def desk_of(rig: Rig) -> tuple[Service, Desk]:
-    service = Service(rig.store, rig.clock, Confinement("n", "m"), rig.config.sweep_s, coalesce_s=0.0)
+    service = rig.serve()
     service.start()
     return service, Desk(service)
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fadeout_device.config import Config, parse
+from fadeout_device.confine import Confinement
 from fadeout_device.messages import Utterance
+from fadeout_device.vault.service import Service
 from fadeout_device.vault.store import Store
 from fakes import FakeClock, FakeRoots
 
@@ -37,6 +39,11 @@ class Rig:
         self.store.close()
         self.store = self._open()
         return self.store
+
+    def serve(self, *, coalesce_s: float = 0.0) -> Service:
+        """Return a service of what is open, which does not wait for others when it erases."""
+        confinement = Confinement("n", "m")
+        return Service(self.store, self.clock, confinement, self.config.sweep_s, coalesce_s)
 
     def seal(self, audio: bytes = b"\x01\x02" * 16000, **changes: Any) -> str:  # noqa: ANN401 - any field
         """Seal an utterance; returns the recording's id."""

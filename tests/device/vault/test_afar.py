@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from device.vault.conftest import Rig, utterance
 from fadeout_broker import arrow, contract
-from fadeout_device.confine import Confinement
 from fadeout_device.errors import StorageError
 from fadeout_device.vault import afar, ratchet
 from fadeout_device.vault.afar import Afar
@@ -21,7 +20,6 @@ from fadeout_device.vault.bucket import Limit
 from fadeout_device.vault.desk import Desk
 from fadeout_device.vault.outcomes import Outcomes
 from fadeout_device.vault.picking import newest, of_the_last
-from fadeout_device.vault.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,9 +43,7 @@ class Room:
 
     def begin(self) -> None:
         rig = self.rig
-        self.service = Service(
-            rig.store, rig.clock, Confinement("n", "m"), rig.config.sweep_s, coalesce_s=0.0
-        )
+        self.service = rig.serve()
         self.service.start()
         known = afar.Settings(lambda: NODE, self.is_enabled, lambda: self.running_s)
         self.outcomes = Outcomes(self.service, self.wait_s, lambda: self.running_s)

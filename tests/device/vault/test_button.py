@@ -7,22 +7,21 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from fadeout_device.confine import Confinement
 from fadeout_device.errors import StorageError, UsageError, WireError
 from fadeout_device.messages import Mute, Pressed, Ready, Unmute
 from fadeout_device.vault import ratchet
 from fadeout_device.vault.desk import Desk
 from fadeout_device.vault.ear_arrow import _press
-from fadeout_device.vault.service import Service
 
 if TYPE_CHECKING:
     from device.vault.conftest import Rig
     from fadeout_device.messages import MutedBy, ToEar
+    from fadeout_device.vault.service import Service
 
 
 @pytest.fixture
 def service(rig: Rig) -> Service:
-    made = Service(rig.store, rig.clock, Confinement("", ""), rig.config.sweep_s)
+    made = rig.serve()
     made.has_button = True
     return made
 

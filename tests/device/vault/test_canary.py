@@ -37,9 +37,7 @@ class Kennel:
     def open(self) -> None:
         """Start as after a restart of the process."""
         rig = self.rig
-        self.service = Service(
-            rig.store, rig.clock, Confinement("n", "m"), rig.config.sweep_s, coalesce_s=0.0
-        )
+        self.service = rig.serve()
         self.watchdog = Watchdog(self.service, rig.config.sweep_s, mono_s=lambda: self.mono_s, patience_s=0.5)
         self.service.start()
         self.watchdog.look()

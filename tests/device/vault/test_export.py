@@ -19,19 +19,18 @@ import pytest
 
 from device.vault.conftest import utterance
 from fadeout_device import answers, questions, wire
-from fadeout_device.confine import Confinement
 from fadeout_device.errors import FadeoutError, StorageError, WireError
 from fadeout_device.policy import ItemClass
 from fadeout_device.vault import bundle, container, control_arrow, export, ledger
 from fadeout_device.vault.desk import Desk
 from fadeout_device.vault.index import Item
-from fadeout_device.vault.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from device.vault.conftest import Rig
     from fadeout_device.vault.bundle import OpenRecording
+    from fadeout_device.vault.service import Service
 
 AUDIO = b"\x01\x02" * 16000
 WORDS = "grüner tee"
@@ -74,7 +73,7 @@ class Desktop(NamedTuple):
 
 @pytest.fixture
 def desktop(rig: Rig) -> Iterator[Desktop]:
-    service = Service(rig.store, rig.clock, Confinement("n", "m"), rig.config.sweep_s, coalesce_s=0.0)
+    service = rig.serve()
     service.start()
     identity = pyrage.x25519.Identity.generate()
     desk = Desk(service)

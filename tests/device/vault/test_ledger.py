@@ -15,13 +15,11 @@ import verify_receipts
 
 from device.vault.conftest import utterance
 from fadeout_device import questions, wire
-from fadeout_device.confine import Confinement
 from fadeout_device.errors import StorageError
 from fadeout_device.vault import ledger
 from fadeout_device.vault.desk import Desk
 from fadeout_device.vault.errors import EraseError
 from fadeout_device.vault.index import IndexFullError
-from fadeout_device.vault.service import Service
 
 if TYPE_CHECKING:
     from device.vault.conftest import Rig
@@ -31,7 +29,7 @@ VERIFIER = Path(verify_receipts.__file__)
 
 @pytest.fixture
 def desk(rig: Rig) -> Desk:
-    service = Service(rig.store, rig.clock, Confinement("n", "m"), rig.config.sweep_s, coalesce_s=0.0)
+    service = rig.serve()
     service.start()
     return Desk(service)
 
@@ -210,7 +208,7 @@ def test_a_panic_that_could_sign_nothing_is_a_break_that_is_named(rig: Rig, desk
     desk.erase(questions.Erase(last=1))
     rig.store.eraser.panic()  # and the power goes
     rig.restart()
-    again = Service(rig.store, rig.clock, Confinement("n", "m"), rig.config.sweep_s, coalesce_s=0.0)
+    again = rig.serve()
     report = check(export(Desk(again)))
     assert len(report.breaks) == 1
 

@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fadeout_device.confine import Confinement
 from fadeout_device.errors import WireError
 from fadeout_device.messages import EarState, Lit, Opening
 from fadeout_device.vault import container
 from fadeout_device.vault.ear_line import EarLine, light_in_words
-from fadeout_device.vault.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from device.vault.conftest import Rig
     from fadeout_device.messages import Purpose, ToEar
+    from fadeout_device.vault.service import Service
 
 
 class _Ear:
@@ -43,7 +42,7 @@ class _Ear:
 
 @pytest.fixture
 def service(rig: Rig) -> Service:
-    return Service(rig.store, rig.clock, Confinement("", ""), rig.config.sweep_s)
+    return rig.serve()
 
 
 @pytest.mark.parametrize(
@@ -191,7 +190,7 @@ def test_an_ear_that_is_gone_is_no_light(rig: Rig, service: Service) -> None:
 def test_the_process_after_this_one_asks_on(rig: Rig, service: Service) -> None:
     ear = _Ear(service)
     service.light_shows(Lit("terminal", (), 41))
-    following = Service(rig.store, rig.clock, Confinement("", ""), rig.config.sweep_s)
+    following = rig.serve()
     following.go_on_with_light(service.light)
     following.ear_is_here(ear.hear, is_new=False)
     rig.seal()

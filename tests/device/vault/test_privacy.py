@@ -12,17 +12,16 @@ from device.vault.conftest import utterance
 from fadeout_device import answers, messages, questions, wire
 from fadeout_device.cli import vault_client
 from fadeout_device.cli.__main__ import main
-from fadeout_device.confine import Confinement
 from fadeout_device.errors import StorageError, UsageError, WireError
 from fadeout_device.vault import control_arrow, envelope, ratchet, switches
 from fadeout_device.vault.desk import Desk
 from fadeout_device.vault.errors import NoSuchRecordingError
 from fadeout_device.vault.explain import explain
 from fadeout_device.vault.privacy import Around, Privacy
-from fadeout_device.vault.service import Service
 
 if TYPE_CHECKING:
     from device.vault.conftest import Rig
+    from fadeout_device.vault.service import Service
 
 AUDIO = b"\x01\x02" * 16000
 DEBUG = '[retention]\ndebug_capture = "12h"'
@@ -35,7 +34,7 @@ class _Around:
         self.running_s, self.boot, self.minute = 1000.0, "a", 12 * 60
 
     def serve(self, rig: Rig) -> Service:
-        service = Service(rig.store, rig.clock, Confinement("n", "m"), rig.config.sweep_s, coalesce_s=0.0)
+        service = rig.serve()
         around = Around(lambda: self.running_s, self.boot, lambda _at_s: self.minute)
         service.privacy = Privacy(rig.store.index, rig.store.policy, rig.clock, around)
         service.start()

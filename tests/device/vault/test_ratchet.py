@@ -9,24 +9,23 @@ import pytest
 
 from device.vault.conftest import utterance
 from fadeout_device import questions
-from fadeout_device.confine import Confinement
 from fadeout_device.errors import StorageError
 from fadeout_device.vault import ratchet, switches
 from fadeout_device.vault.desk import Desk
 from fadeout_device.vault.enforced import Enforced
 from fadeout_device.vault.errors import EraseError
 from fadeout_device.vault.explain import explain
-from fadeout_device.vault.service import Service
 
 if TYPE_CHECKING:
     from device.vault.conftest import Rig
+    from fadeout_device.vault.service import Service
 
 AUDIO = b"\x01\x02" * 16000
 HOUR_S = 3600
 
 
 def _serve(rig: Rig) -> Service:
-    service = Service(rig.store, rig.clock, Confinement("n", "m"), rig.config.sweep_s, coalesce_s=0.0)
+    service = rig.serve()
     service.start()
     return service
 

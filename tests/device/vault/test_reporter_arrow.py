@@ -13,11 +13,9 @@ import verify_receipts
 from device.vault.conftest import utterance
 from fadeout_broker import arrow, contract
 from fadeout_device import answers, messages, questions
-from fadeout_device.confine import Confinement
 from fadeout_device.errors import StorageError
 from fadeout_device.vault.desk import Desk
 from fadeout_device.vault.reporter_arrow import ReporterArrow
-from fadeout_device.vault.service import Service
 from rig_reporter import SETTINGS, FakeReporter
 from rig_waiting import wait_for
 
@@ -25,13 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from device.vault.conftest import Rig
+    from fadeout_device.vault.service import Service
 
 AUDIO = b"\x01\x02" * 16000
 
 
 @pytest.fixture
 def service(rig: Rig) -> Service:
-    made = Service(rig.store, rig.clock, Confinement("n", "m"), rig.config.sweep_s, coalesce_s=0.0)
+    made = rig.serve()
     made.start()
     return made
 

@@ -32,7 +32,7 @@ AUDIO = b"\x01\x02" * 16000
 
 @pytest.fixture
 def service(rig: Rig) -> Service:
-    made = Service(rig.store, rig.clock, Confinement("n", "m"), rig.config.sweep_s, coalesce_s=0.0)
+    made = rig.serve()
     made.start()
     return made
 
@@ -104,7 +104,7 @@ def test_a_failed_erasure_is_no_success(rig: Rig, service: Service) -> None:
 
 
 def test_erasures_asked_for_in_quick_succession_cost_one_write(rig: Rig) -> None:
-    service = Service(rig.store, rig.clock, Confinement("n", "m"), rig.config.sweep_s, coalesce_s=3600.0)
+    service = rig.serve(coalesce_s=3600.0)
     service.start()
     first, *others = [rig.seal() for _ in range(3)]
     before = rig.store.keyring.generation
@@ -128,7 +128,7 @@ def test_erasures_asked_for_in_quick_succession_cost_one_write(rig: Rig) -> None
 
 
 def test_an_erasure_that_waited_for_others_is_done_without_them(rig: Rig) -> None:
-    service = Service(rig.store, rig.clock, Confinement("n", "m"), rig.config.sweep_s, coalesce_s=0.05)
+    service = rig.serve(coalesce_s=0.05)
     service.start()
     for recording in [rig.seal() for _ in range(2)]:
         assert Desk(service).erase(questions.Erase((recording,))).items == 2

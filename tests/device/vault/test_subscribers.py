@@ -9,20 +9,19 @@ import verify_receipts
 
 from fadeout_broker.contract import Ack
 from fadeout_device import questions
-from fadeout_device.confine import Confinement
 from fadeout_device.errors import StorageError
 from fadeout_device.vault import ledger, reporting
 from fadeout_device.vault.desk import Desk
-from fadeout_device.vault.service import Service
 from fadeout_device.vault.subscribers import MAX_CONSUMERS, MAX_WRITTEN_AN_HOUR, Subscribers
 
 if TYPE_CHECKING:
     from device.vault.conftest import Rig
+    from fadeout_device.vault.service import Service
 
 
 @pytest.fixture
 def service(rig: Rig) -> Service:
-    made = Service(rig.store, rig.clock, Confinement("n", "m"), rig.config.sweep_s, coalesce_s=0.0)
+    made = rig.serve()
     made.start()
     return made
 

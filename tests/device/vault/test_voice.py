@@ -12,12 +12,10 @@ from device.vault.conftest import Rig, utterance
 from fadeout_device import channels
 from fadeout_device.actions_file import load_actions
 from fadeout_device.config import RecogniserSettings
-from fadeout_device.confine import Confinement
 from fadeout_device.messages import NotSealed, Sealed, Told
 from fadeout_device.spoken import sentence
 from fadeout_device.vault.desk import Desk
 from fadeout_device.vault.errors import SealError
-from fadeout_device.vault.service import Service
 from fadeout_device.vault.voice import COMMANDS, CONFIRM_S, Voice
 
 if TYPE_CHECKING:
@@ -41,9 +39,7 @@ class Room:
     def __init__(self, rig: Rig) -> None:
         self.rig = rig
         rig.clock.now_s = NOON
-        self.service = Service(
-            rig.store, rig.clock, Confinement("n", "m"), rig.config.sweep_s, coalesce_s=0.0
-        )
+        self.service = rig.serve()
         self.service.start()
         self.voice = Voice(self.service, lambda: rig.clock.now_s, self.service.seal)
 
