@@ -241,16 +241,49 @@ def test_while_the_broker_is_away_nobody_is_waited_for(house: House) -> None:
     assert house.kinds(recording) == AS_SERVED
 
 
-def test_an_utterance_that_the_ear_sends_again_is_not_heard_twice(house: House) -> None:
+@pytest.mark.parametrize("is_reported", [False, True])
+def test_an_utterance_that_the_ear_sends_again_is_not_heard_twice(house: House, *, is_reported: bool) -> None:
     said = utterance(outcome="served", action="light.on")
     first = house.outcomes.hear(said, AUDIO, WORDS)
-    assert house.report(house.event_ids()[0]) == "ok"
+    (event_id,) = house.event_ids()
+    if is_reported:
+        assert house.report(event_id) == "ok"
     again = house.outcomes.hear(said, AUDIO, WORDS)
     assert isinstance(first, Sealed)
     assert isinstance(again, Sealed)
     assert again.recording == first.recording
-    assert house.outcomes.settle() is None
+    if not is_reported:
+        assert house.report(event_id) == "ok"
+    assert house.report(event_id) == "not_waiting"
     assert house.kinds(first.recording) == AS_FAILED
+
+
+def test_where_no_event_is_told_nobody_is_waited_for(rig: Rig) -> None:
+    rig.restart('[retention.served]\naudio = { keep = "1h", purpose = "test" }\naction = { keep = "none" }\n')
+    house = House(rig)
+    answer = house.outcomes.hear(utterance(outcome="served", action="light.on"), AUDIO, WORDS)
+    assert isinstance(answer, Sealed)
+    assert house.kinds(answer.recording) == ["served.audio"]
+
+
+@pytest.mark.parametrize("on_at", ["when it was said", "when it is decided"])
+def test_debug_capture_keeps_what_was_said_and_is_decided_while_it_is_on(rig: Rig, on_at: str) -> None:
+    rig.restart('[retention]\ndebug_capture = "1h"\n')
+    house = House(rig)
+
+    def switch(*, is_on: bool) -> None:
+        switches.debug_capture(house.service, questions.DebugCapture(is_on=is_on, for_s=600.0))
+
+    if on_at == "when it was said":
+        switch(is_on=True)
+    recording, _ = house.hear()
+    switch(is_on=on_at == "when it is decided")
+    house.outcomes.settle_all()
+    assert house.kinds(recording) == AS_SERVED
+    switch(is_on=True)
+    both, _ = house.hear()
+    house.outcomes.settle_all()
+    assert house.kinds(both) == ["served.action", "served.audio", "served.words"]
 
 
 # ---- what is erased, and private times
@@ -358,6 +391,21 @@ def test_a_flood_of_wrong_reports_gets_silence_and_keeps_no_right_one_out(house:
     assert house.kinds(recording) == AS_FAILED
 
 
+def test_what_becomes_of_it_is_told_and_counts_for_how_much_is_held(rig: Rig) -> None:
+    rig.restart('[retention]\nmax_size = "4MB"\n')
+    house = House(rig)
+    oldest, *_ = [house.rig.seal(bytes(1_000_000)) for _ in range(3)]
+    with house.service.watchers.watch() as watcher:
+        house.outcomes.hear(utterance(outcome="served", action="light.on"), bytes(1_000_000), WORDS)
+        assert oldest in house.held()
+        assert house.report(house.event_ids()[-1]) == "ok"
+        told = [(each.what, each.outcome, len(each.kept)) for each in watcher.take()]
+    assert ("result", "failed", 0) in told
+    assert ("sealed", "failed", 2) in told
+    assert house.rig.store.index.live_size_bytes() <= house.rig.store.policy.max_size_bytes
+    assert house.kinds(oldest) == ["failed.action"], "it made room"
+
+
 def test_what_cannot_be_sealed_is_dropped_and_told_so(
     house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -387,13 +435,13 @@ def test_nothing_of_what_waits_reaches_the_disk(house: House) -> None:
             assert AUDIO[:64] not in path.read_bytes()
 
 
-def test_in_a_replay_the_audio_s_time_is_what_passes(house: House) -> None:
-    recording, event_id = house.hear()
-    house.outcomes.on_waiting = lambda: pytest.fail("nobody may be woken for nothing")
+def test_in_a_replay_it_is_decided_when_the_audio_has_come_so_far(rig: Rig) -> None:
+    rig.restart('[retention.served]\naudio = { keep = "1h", purpose = "test" }\n')
+    house = House(rig)
+    recording, _ = house.hear()
     house.running_s += WAIT_S
     house.service.advance(house.rig.clock.now_s + WAIT_S)
-    assert house.report(event_id) == "not_waiting"
-    assert house.kinds(recording) == AS_SERVED
+    assert house.kinds(recording) == ["served.action", "served.audio"]
 
 
 def test_whoever_looks_after_time_is_woken_when_something_waits(house: House) -> None:
