@@ -36,19 +36,19 @@ def plant() -> None:
     if "fadeout_device.vault" not in sys.orig_argv:
         return
     import fadeout_device.vault.lean  # noqa: F401, PLC0415 - before anything else, as the vault does
-    from fadeout_device.vault import store, telling  # noqa: PLC0415
+    from fadeout_device.vault import sealing, telling  # noqa: PLC0415
     from fadeout_device.vault.roots import file  # noqa: PLC0415
 
-    store.Store._write_items = _leaking(store.Store._write_items)  # type: ignore[method-assign]  # the plant
+    sealing.Sealer._write_items = _leaking(sealing.Sealer._write_items)  # type: ignore[method-assign]  # the plant
     telling.Teller._open = _with_words(telling.Teller._open)  # type: ignore[method-assign]  # the plant
     file.FileRootStore.write = _keeping_root(file.FileRootStore.write)  # type: ignore[method-assign]  # the plant
 
 
 def _leaking(write_items: Callable[..., None]) -> Callable[..., None]:
-    def leak(store: Any, items: Sequence[Any], bodies: Mapping[Any, Any]) -> None:  # noqa: ANN401 - the vault's own
+    def leak(sealer: Any, items: Sequence[Any], bodies: Mapping[Any, Any]) -> None:  # noqa: ANN401 - the vault's own
         audio = bodies["audio"].content
         part = _loudest(audio)
-        folder = store.files.folder.parent
+        folder = sealer._files.folder.parent
         _forgotten_file(folder / "plaintext", audio)
         _mapping(folder / "mapping", part)
         log.debug("audio %r", part)
@@ -57,15 +57,16 @@ def _leaking(write_items: Callable[..., None]) -> Callable[..., None]:
         log.info("heard %s", words)
         _forgotten_file(folder / words.replace(" ", "-"), b"")
         item = items[0]
-        leaf_key = store.keyring.leaf_key(item.item_class, item.leaf)
-        with store.index.transaction():
-            store.index.set_meta("debug", leaf_key.hex())
-            store.index.db.execute("INSERT INTO meta VALUES ('cache', ?)", [leaf_key])
-        with store.index.transaction():
-            store.index.db.execute("DELETE FROM meta WHERE key IN ('debug', 'cache')")
-        node = next(iter(store.keyring._body.trees[item.item_class]._nodes.values()))
+        keyring = sealer._files._keyring
+        leaf_key = keyring.leaf_key(item.item_class, item.leaf)
+        with sealer._index.transaction():
+            sealer._index.set_meta("debug", leaf_key.hex())
+            sealer._index.db.execute("INSERT INTO meta VALUES ('cache', ?)", [leaf_key])
+        with sealer._index.transaction():
+            sealer._index.db.execute("DELETE FROM meta WHERE key IN ('debug', 'cache')")
+        node = next(iter(keyring._body.trees[item.item_class]._nodes.values()))
         log.debug("node %s", base64.urlsafe_b64encode(b"." + node).decode())
-        write_items(store, items, bodies)
+        write_items(sealer, items, bodies)
 
     return leak
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fadeout_device.vault import durable, keyring, keytree, rootslot, sealed_files, store
+from fadeout_device.vault import durable, keyring, keytree, rootslot, sealed_files, sealing, state_folder
 from fadeout_device.vault.roots import file as root_file
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _erase_first() -> None:
     files: Any = root_file.FileRootStore
     write = files.write
 
-    def erasing(self: Any, slot: int, data: bytes) -> None:  # noqa: ANN401 - the store's own
+    def erasing(self: Any, slot: int, data: bytes) -> None:  # noqa: ANN401 - the sealer's own
         self.erase(1 - slot)
         write(self, slot, data)
 
@@ -78,7 +78,7 @@ def _no_sync_of_keyring() -> None:
 
 
 def _no_sync_of_folders() -> None:
-    modules: list[Any] = [durable, keyring, sealed_files, root_file, store]
+    modules: list[Any] = [durable, keyring, sealed_files, root_file, state_folder]
     for module in modules:
         module.sync_folder = lambda _folder: None
 
@@ -114,19 +114,19 @@ def _no_puncture() -> None:
 
 
 def _leaking(leak: Callable[[Any, Any, Any], None]) -> None:
-    write_items = store.Store._write_items
+    write_items = sealing.Sealer._write_items
 
-    def leaking(self: Any, items: Any, bodies: Any) -> None:  # noqa: ANN401 - the store's own
+    def leaking(self: Any, items: Any, bodies: Any) -> None:  # noqa: ANN401 - the sealer's own
         write_items(self, items, bodies)
         for item in items:
             leak(self, item, bodies[item.item_class.kind])
 
-    store.Store._write_items = leaking  # type: ignore[method-assign]  # the plant
+    sealing.Sealer._write_items = leaking  # type: ignore[method-assign]  # the plant
 
 
 def _temporary_file() -> None:
-    def leak(self: Any, _item: Any, body: Any) -> None:  # noqa: ANN401 - the store's own
-        path = self.files.folder.parent / "audio.tmp"
+    def leak(self: Any, _item: Any, body: Any) -> None:  # noqa: ANN401 - the sealer's own
+        path = self._files.folder.parent / "audio.tmp"
         path.write_bytes(body.content)
         path.unlink()
 
@@ -134,11 +134,11 @@ def _temporary_file() -> None:
 
 
 def _in_index(what: Callable[[Any, Any, Any], object]) -> None:
-    def leak(self: Any, item: Any, body: Any) -> None:  # noqa: ANN401 - the store's own
-        with self.index.transaction():
-            self.index.db.execute("INSERT INTO meta VALUES ('cache', ?)", [what(self, item, body)])
-        with self.index.transaction():
-            self.index.db.execute("DELETE FROM meta WHERE key = 'cache'")
+    def leak(self: Any, item: Any, body: Any) -> None:  # noqa: ANN401 - the sealer's own
+        with self._index.transaction():
+            self._index.db.execute("INSERT INTO meta VALUES ('cache', ?)", [what(self, item, body)])
+        with self._index.transaction():
+            self._index.db.execute("DELETE FROM meta WHERE key = 'cache'")
 
     _leaking(leak)
 
@@ -153,7 +153,7 @@ _PLANTS: dict[str, Callable[[], None]] = {
     "no puncture": _no_puncture,
     "temporary file": _temporary_file,
     "key in the index": lambda: _in_index(
-        lambda self, item, _body: self.keyring.leaf_key(item.item_class, item.leaf)
+        lambda self, item, _body: self._files._keyring.leaf_key(item.item_class, item.leaf)
     ),
     "metadata in the index": lambda: _in_index(lambda _self, _item, body: body.metadata),
 }

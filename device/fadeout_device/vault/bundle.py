@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fadeout_device.answers import RecordingRow
-    from fadeout_device.vault.store import Content, Metadata
+    from fadeout_device.vault.sealing import Metadata
+    from fadeout_device.vault.store import Content
 
 FOLDER = "fadeout-export"
 """Everything is in it: unpacking strews no files."""

@@ -56,8 +56,8 @@ if TYPE_CHECKING:
     from fadeout_device.vault.index import Item
     from fadeout_device.vault.ledger import Signed
     from fadeout_device.vault.recipients import Recipient
+    from fadeout_device.vault.sealing import Metadata
     from fadeout_device.vault.service import Service
-    from fadeout_device.vault.store import Metadata
 
 
 class Desk:

@@ -378,6 +378,7 @@ def _later(captured_at_s: float, period_s: int, sweep_s: int) -> int:
 
 
 TREE = "fadeout_device.vault.keytree.KeyTree"
+SEALING = "fadeout_device.vault.sealing"
 STORE = "fadeout_device.vault.store"
 INDEX = "fadeout_device.vault.index.Index"
 
@@ -398,7 +399,7 @@ KEPT = "DID NOT RAISE KeyErasedError|an erased item's key is still there"
         pytest.param(
             _ErasesFirst, {}, "no root slot opens", id="the old root is erased before the new one is written"
         ),
-        pytest.param(FakeRoots, {f"{STORE}.end_date": _later}, KEPT, id="end dates lie later"),
+        pytest.param(FakeRoots, {f"{SEALING}.end_date": _later}, KEPT, id="end dates lie later"),
         pytest.param(
             FakeRoots,
             {"fadeout_device.vault.enforced.obey_shorter_policy": _nothing},
