@@ -121,7 +121,9 @@ def write(folder: Path, *, seed: int, is_quick: bool, is_recognised: bool) -> in
         whole.mkdir()
         with ThreadPoolExecutor() as pool:
             lengths = list(pool.map(lambda label: make(label.fixture, whole, is_trimmed=True), labels))
-        options = f"--seed {seed}{' --quick' if is_quick else ''}{' --recognised' if is_recognised else ''}"
+        options = (
+            f"--seed {seed}{' --quick' if is_quick else ''}{'' if is_recognised else ' --no-recognised'}"
+        )
         lines = [f"# scripts/make_fixtures --corpus {options}", "", *_expectations(labels, lengths)]
         (whole / "expect.toml").write_text("\n".join(lines) + "\n")
         # In one step: a corpus is there whole, or not at all.

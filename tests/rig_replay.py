@@ -17,10 +17,13 @@ PLAIN = '[recogniser]\nengine = "none"\n' if hasattr(Config(), "recogniser") els
 LONG_S = 120.0
 
 
-def run_replay(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run `fadeout replay` in a folder, on a configuration of its own."""
-    config = folder / "plain-fadeout.conf"
-    config.write_text(PLAIN)
+def run_replay(
+    folder: Path, *arguments: str | Path, config: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `fadeout replay` in a folder, on a configuration of its own if none is given."""
+    if config is None:
+        config = folder / "plain-fadeout.conf"
+        config.write_text(PLAIN)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FADEOUT_")}
     return subprocess.run(
         [sys.executable, "-m", "fadeout_device.cli", "replay", "--config", config, *arguments],

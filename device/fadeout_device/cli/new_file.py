@@ -27,8 +27,13 @@ _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOENT, errno.EX
 class NewFile:
     """Take bytes with `write`; the file appears with `commit`, or never."""
 
-    def __init__(self, path: Path, *, may_replace: bool) -> None:
+    def __init__(self, path: Path, *, may_replace: bool, hint: str = "choose another file with -o") -> None:
         """Start a file; nothing of that name is there, or it may be replaced.
+
+        Args:
+            path: the file.
+            may_replace: whether it may be there already.
+            hint: what to do where it cannot be written.
 
         Raises:
             UsageError: there is a file of that name.
@@ -36,12 +41,13 @@ class NewFile:
         """
         self._path = path
         self._may_replace = may_replace
-        self._temporary = path.with_name(f".fadeout-{secrets.token_hex(8)}")
+        self._hint = hint
         self._has_temporary = False
         self._refuse_another()
-        with _told(path):
+        with self._told():
             if path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            self._temporary = path.with_name(f".fadeout-{secrets.token_hex(8)}")
             self._descriptor = self._open()
 
     def _open(self) -> int:
@@ -66,7 +72,7 @@ class NewFile:
     def write(self, data: bytes) -> None:
         """Add bytes. Raises StorageError."""
         view = memoryview(data)
-        with _told(self._path):
+        with self._told():
             while view:
                 view = view[os.write(self._descriptor, view) :]
 
@@ -78,7 +84,7 @@ class NewFile:
             StorageError: it cannot be written, or has no name now.
         """
         self._refuse_another()
-        with _told(self._path):
+        with self._told():
             os.fsync(self._descriptor)
             if self._may_replace:
                 self._name(self._temporary)
@@ -111,18 +117,15 @@ class NewFile:
         if not self._may_replace and os.path.lexists(self._path):
             raise _taken(self._path)
 
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except FileExistsError as err:
+            raise _taken(self._path) from err
+        except OSError as err:
+            raise StorageError(f"{self._path}: {(err.strerror or str(err)).lower()}", self._hint) from err
+
 
 def _taken(path: Path) -> UsageError:
     return UsageError(f"{path} is there already", "choose another file with -o, or replace it with --force")
-
-
-@contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except FileExistsError as err:
-        raise _taken(path) from err
-    except OSError as err:
-        raise StorageError(
-            f"{path}: {(err.strerror or str(err)).lower()}", "choose another file with -o"
-        ) from err

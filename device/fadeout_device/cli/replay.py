@@ -7,6 +7,7 @@ is the clock: so an hour takes minutes, and the results are the same at every sp
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import time
@@ -14,15 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fadeout_device import config
+from fadeout_device.cli import shown
 from fadeout_device.cli.new_file import NewFile
 from fadeout_device.cli.places import config_file
 from fadeout_device.cli.replay_report import Report
-from fadeout_device.errors import AudioDataError, UsageError
+from fadeout_device.errors import AudioDataError, StorageError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fadeout_device.replaying.heard import HeardFile
+    from fadeout_device.replaying.rounds import Replaying
     from fadeout_device.replaying.sound_loop import Devices
     from fadeout_device.replaying.verdicts import Asked, Verdict
 
@@ -50,13 +53,13 @@ def add_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
         action="store_true",
         help="play the files into a loop of sound, and listen to them with the real microphone path",
     )
-    verb.add_argument(
+    play = verb.add_argument(
         "--play-device", metavar="ALSA", help="play into this end of a loop that is there: hw:Loopback,0"
     )
-    verb.add_argument(
+    microphone = verb.add_argument(
         "--microphone", metavar="NAME", help="listen at this end of it: a name from fadeout devices"
     )
-    verb.add_argument(
+    jobs = verb.add_argument(
         "--jobs", type=_jobs, default=1, metavar="N",
         help="share the files among so many ears, each with a vault of its own, that hear at the same time",
     )  # fmt: skip
@@ -68,7 +71,14 @@ def add_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
         help="write expect.toml from what comes, beside the files",
     )
     verb.add_argument("--force", action="store_true", help="replace an expect.toml that is there")
+    for option in (play, microphone, jobs):
+        # No file is meant, which is what would be offered.
+        option.completer = _nothing
     verb.set_defaults(run=replay)
+
+
+def _nothing(**_: object) -> tuple[str, ...]:
+    return ()
 
 
 def _jobs(given: str) -> int:
@@ -81,11 +91,7 @@ def replay(arguments: argparse.Namespace) -> int:
     """Replay files."""
     # Here: other verbs need none of it.
     from fadeout_device.replaying.rounds import Job, Replaying  # noqa: PLC0415
-    from fadeout_device.replaying.verdicts import (  # noqa: PLC0415
-        MICROPHONE_TOLERANCE_S,
-        judge,
-        look_up,
-    )
+    from fadeout_device.replaying.verdicts import look_up  # noqa: PLC0415
 
     _refuse_what_does_not_fit(arguments)
     path = config_file(arguments)
@@ -93,8 +99,9 @@ def replay(arguments: argparse.Namespace) -> int:
     is_recording = arguments.record_expectations
     asked = look_up(arguments.paths, is_checked=not arguments.unchecked)
     if is_recording:
-        asked = [one for one in asked if one.path.exists()]
-        _refuse_to_overwrite(asked, may_replace=arguments.force)
+        # What is gone goes from the manifest, too, unless it was asked for by name.
+        asked = [one for one in asked if one.path.exists() or not one.is_expected]
+        _refuse_what_cannot_be_written(asked, may_replace=arguments.force)
     job = Job(path, speed=arguments.speed or "max")
     if arguments.through_microphone:
         job = job._replace(through_microphone=True, devices=_devices(arguments))
@@ -108,23 +115,42 @@ def replay(arguments: argparse.Namespace) -> int:
         as_json=arguments.json,
         through_microphone=job.through_microphone,
     )
-    with report:
-        for event in replaying.events():
-            report.take(event)
+    with contextlib.ExitStack() as stack:
+        # Begun first: who cannot write the report learns it before the audio is through.
+        junit = arguments.junit and stack.enter_context(_junit_file(arguments.junit))
+        with report:
+            for event in replaying.events():
+                report.take(event)
+        return _conclude(arguments, asked, replaying, report, junit)
+
+
+def _conclude(
+    arguments: argparse.Namespace,
+    asked: Sequence[Asked],
+    replaying: Replaying,
+    report: Report,
+    junit: NewFile | None,
+) -> int:
+    """Hold what came against what was expected, and write what was asked for; return the exit code."""
+    from fadeout_device.replaying.verdicts import MICROPHONE_TOLERANCE_S, judge  # noqa: PLC0415
+
     if replaying.refusal is not None:
         return replaying.refusal
     if not report.is_complete:
         # What is missing was not replayed: no verdict, no report and no manifest.
         return _EXIT_INTERRUPTED
     report.summarise()
-    if is_recording:
+    if arguments.record_expectations:
         _record(asked, report.files, report)
         return AudioDataError.exit_code if any(heard.error for heard in report.files) else os.EX_OK
-    least_s = MICROPHONE_TOLERANCE_S if job.through_microphone else 0.0
+    least_s = MICROPHONE_TOLERANCE_S if arguments.through_microphone else 0.0
     verdicts = [judge(one, heard, least_s) for one, heard in zip(asked, report.files, strict=True)]
     report.show_verdicts(verdicts)
-    if arguments.junit is not None:
-        _write_junit(arguments.junit, verdicts, through_microphone=job.through_microphone)
+    if junit is not None:
+        from fadeout_device.replaying.junit import junit_xml  # noqa: PLC0415
+
+        junit.write(junit_xml(verdicts, through_microphone=arguments.through_microphone))
+        junit.commit()
     return _exit_code(verdicts)
 
 
@@ -173,13 +199,15 @@ def _devices(arguments: argparse.Namespace) -> Devices | None:
     return Devices(arguments.play_device, arguments.microphone)
 
 
-def _refuse_to_overwrite(asked: Sequence[Asked], *, may_replace: bool) -> None:
+def _refuse_what_cannot_be_written(asked: Sequence[Asked], *, may_replace: bool) -> None:
     """Refuse before anything is replayed."""
     from fadeout_device.replaying.expectations import MANIFEST  # noqa: PLC0415
 
     for folder in dict.fromkeys(one.folder for one in asked):
         if not may_replace and os.path.lexists(folder / MANIFEST):
             raise UsageError(f"{folder / MANIFEST} is there already", "replace it with --force")
+        if folder.is_dir() and not os.access(folder, os.W_OK):
+            raise StorageError(f"{folder / MANIFEST}: permission denied", "it is written beside the files")
 
 
 def _record(asked: Sequence[Asked], came: Sequence[HeardFile], report: Report) -> None:
@@ -195,27 +223,25 @@ def _record(asked: Sequence[Asked], came: Sequence[HeardFile], report: Report) -
         load,
     )
 
-    for folder in dict.fromkeys(one.folder for one in asked):
+    # Of what is not there nothing can be expected.
+    there = [pair for pair in zip(asked, came, strict=True) if pair[0].path.is_file()]
+    for folder in dict.fromkeys(one.folder for one, _ in there):
         path = folder / MANIFEST
         before = None
         if path.exists():
             old = load(path)
-            there = {name: file for name, file in old.files.items() if (folder / name).exists()}
-            before = Manifest(path, there, old.tolerance)
-        files = {one.name: heard for one, heard in zip(asked, came, strict=True) if one.folder == folder}
+            kept = {name: file for name, file in old.files.items() if (folder / name).exists()}
+            before = Manifest(path, kept, old.tolerance)
+        files = {one.name: heard for one, heard in there if one.folder == folder}
         manifest = from_heard(files, before, path)
-        with NewFile(path, may_replace=path.exists()) as file:
+        with NewFile(path, may_replace=path.exists(), hint="it is written beside the files") as file:
             file.write(dump(manifest).encode())
             file.commit()
-        report.note(f"{path} expects what came of {len(files)} files")
+        report.note(f"{path} expects what came of {shown.count(len(files), 'file')}")
 
 
-def _write_junit(path: Path, verdicts: Sequence[Verdict], *, through_microphone: bool) -> None:
-    from fadeout_device.replaying.junit import junit_xml  # noqa: PLC0415
-
-    with NewFile(path, may_replace=True) as file:
-        file.write(junit_xml(verdicts, through_microphone=through_microphone))
-        file.commit()
+def _junit_file(path: Path) -> NewFile:
+    return NewFile(path, may_replace=True, hint="choose another file with --junit")
 
 
 def _exit_code(verdicts: Sequence[Verdict]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -82,7 +83,7 @@ class Report:
         self._gathered.take(event)
         match event.what:
             case "file":
-                self._start_file(said)
+                self._start_file(event.file, said)
             case "utterance":
                 if self._as_json:
                     shown.print_json(said)
@@ -94,13 +95,14 @@ class Report:
                 if self._progress is not None and self._progress.task_ids:
                     self._progress.update(self._progress.task_ids[-1], completed=said["position_s"])
 
-    def _start_file(self, said: dict[str, Any]) -> None:
+    def _start_file(self, index: int, said: dict[str, Any]) -> None:
         if self._progress is None:
             self.note(f"{said['file']} ({shown.span(said['duration_s'])})")
             return
         for task in self._progress.task_ids:
             self._progress.remove_task(task)
-        self._progress.add_task(Path(said["file"]).name, total=said["duration_s"])
+        place = f"{index + 1}/{len(self.files)} " if len(self.files) > 1 else ""
+        self._progress.add_task(f"{place}{Path(said['file']).name}", total=said["duration_s"])
 
     def _take_counted(self, said: dict[str, Any]) -> None:
         """Take what one ear has counted at its microphone."""
@@ -109,7 +111,8 @@ class Report:
 
     def summarise(self) -> None:
         """Print the table, for people, and the summary."""
-        rows = [_row(heard.name, one) for heard in self.files for one in heard.utterances]
+        folder = _shared_folder([heard.name for heard in self.files])
+        rows = [_row(heard.name[len(folder) :], one) for heard in self.files for one in heard.utterances]
         if not self._as_json and rows:
             columns = ["file", "start", "wake word", "score", "speech", "outcome", "kept"]
             shown.print_table("", columns, rows)
@@ -152,11 +155,21 @@ def _as_line(verdict: Verdict) -> dict[str, Any]:
     return {"file": verdict.name, "result": verdict.result, "differences": found}
 
 
+def _shared_folder(names: Sequence[str]) -> str:
+    """Return the start that all names have in common, up to a folder: it tells none from another."""
+    folders = [os.path.dirname(name) for name in names]  # noqa: PTH120 - as it was typed
+    try:
+        shared = os.path.commonpath(folders)
+    except ValueError:
+        return ""
+    return f"{shared}/" if shared.strip("/") and all(name.startswith(shared) for name in names) else ""
+
+
 def _row(name: str, utterance: Utterance) -> list[str]:
     kept = f"nothing: {utterance.error}" if utterance.error else ", ".join(utterance.kept) or "nothing"
     action = "" if utterance.action == "none" else f": {utterance.action}"
     outcome = utterance.outcome + action
     return [
-        Path(name).name, f"{utterance.start_s:.2f} s", utterance.wake_word, f"{utterance.score:.3f}",
+        name, f"{utterance.start_s:.2f} s", utterance.wake_word, f"{utterance.score:.3f}",
         f"{utterance.speech_s:.2f} s", outcome, kept,
     ]  # fmt: skip

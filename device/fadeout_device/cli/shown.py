@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+_NO_FOLD = 10_000
 _SPANS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -32,7 +34,9 @@ def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    Console(highlight=False).print(table)
+    # Folded for the eyes only: who reads it line by line wants each row on one.
+    is_read = sys.stdout.isatty() or "COLUMNS" in os.environ
+    Console(highlight=False, width=None if is_read else _NO_FOLD).print(table)
 
 
 def count(number: int, thing: str, things: str | None = None) -> str:

@@ -35,6 +35,11 @@ class Asked(NamedTuple):
         # By the words, not by where links lead: the same wherever the folder is mounted.
         return os.path.relpath(self.path, self.folder).replace(os.sep, "/")
 
+    @property
+    def is_expected(self) -> bool:
+        """A manifest speaks of it."""
+        return self.manifest is not None and self.name in self.manifest.files
+
 
 class Verdict(NamedTuple):
     """What is said of one file."""

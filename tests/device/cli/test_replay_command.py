@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from fadeout_device.cli.replay_report import Report
+from fadeout_device.replaying.events import Event
 from rig_replay import run_replay
 from rig_speech import Speech, silence, speech, write_wav
 
@@ -66,6 +68,15 @@ def test_record_then_check_then_a_change(corpus: Path) -> None:
     assert failed.stderr.endswith("2 as expected, 2 not\n")
     assert ET.parse(corpus / "report.xml").getroot().get("failures") == "2"  # noqa: S314 - our own
 
+    # What was asked for and is not there is told, and not recorded; what went is forgotten.
+    (corpus / "corpus" / "empty").mkdir()
+    given = ("corpus", "corpus/gone.wav", "corpus/empty")
+    recorded = run_replay(corpus, *given, "--record-expectations", "--force")
+    assert recorded.returncode == os.EX_DATAERR
+    assert "error: corpus/gone.wav: no such file or directory\n" in recorded.stderr
+    assert "error: corpus/empty: no audio file in this folder\n" in recorded.stderr
+    assert manifest.read_text().count("[files.") == 3
+
     unchecked = run_replay(corpus, "corpus/1 said.wav", "--unchecked")
     assert (unchecked.returncode, "expected" in unchecked.stderr) == (0, False)
 
@@ -111,6 +122,42 @@ def test_what_does_not_fit(tmp_path: Path, arguments: list[str], complaint: str)
     assert answer.returncode == os.EX_USAGE
     assert answer.stderr.startswith(f"error: {complaint}")
     assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize("place", [".", "nowhere/x.xml"])
+def test_a_report_that_cannot_be_written_is_refused_before_anything_is_heard(
+    tmp_path: Path, place: str
+) -> None:
+    answer = run_replay(tmp_path, "x.wav", "--junit", place)
+    assert answer.returncode == os.EX_CANTCREAT
+    first, hint = answer.stderr.splitlines()
+    assert first.startswith(f"error: {place}: ")
+    assert hint == "hint: choose another file with --junit"
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (["long/a/x.wav", "long/b/x.wav"], ["a/x.wav", "b/x.wav"]),
+        (["a/x.wav", "x.wav"], ["a/x.wav", "x.wav"]),
+        (["/a/x.wav", "x.wav"], ["/a/x.wav", "x.wav"]),
+        (["/x.wav", "/y.wav"], ["/x.wav", "/y.wav"]),
+        (["ab/x.wav"], ["x.wav"]),
+    ],
+)
+def test_files_of_one_name_are_told_apart(
+    names: list[str], shown: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = Report(names, as_json=False)
+    said = {
+        "wake_word": "okay_nabu", "wake_s": 1.0, "score": 0.9, "start_s": 0.0, "duration_s": 2.0,
+        "speech_s": 0.0, "outcome": "false_wake", "action": "none",
+        "speech_start_s": None, "speech_end_s": None, "kept": [],
+    }  # fmt: skip
+    for index, name in enumerate(names):
+        report.take(Event(index, "utterance", {"file": name, **said}))
+    report.summarise()
+    assert [row.split()[0] for row in capsys.readouterr().out.splitlines()[1:]] == shown
 
 
 def test_a_mistake_in_a_manifest_is_placed(corpus: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from device.ear.conftest import ROOT
 from fadeout_device.replaying.expectations import load
+from rig_replay import run_replay
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,6 +63,22 @@ def test_a_corpus_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
     assert {name.rsplit("_", 1)[0] for name in manifest.files} == {
         "request", "wake_alone", "talk", "near_miss", "silence", "noise",
     }  # fmt: skip
+    assert 'outcome = "served"' in one["expect.toml"].decode()
     again = corpus(tmp_path / "one")
     assert (again.returncode, again.stderr.splitlines()[0]) == (64, f"error: {tmp_path}/one is not empty")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "other", "same"]
+
+
+@pytest.mark.system
+@pytest.mark.usefixtures("spoken")
+def test_the_requests_of_a_corpus_are_served(tmp_path: Path) -> None:
+    assert corpus(tmp_path / "corpus").returncode == 0
+    (tmp_path / "fadeout.toml").write_text("[recogniser]\ntimeout_s = 60.0\n")
+    replayed = run_replay(tmp_path, "corpus/request_*.wav", config=tmp_path / "fadeout.toml")
+    assert (replayed.returncode, replayed.stdout.count("served")) == (0, 3), replayed.stderr
+
+
+@pytest.mark.usefixtures("spoken")
+def test_a_corpus_for_an_ear_that_recognises_nothing(tmp_path: Path) -> None:
+    assert corpus(tmp_path / "corpus", "--no-recognised").returncode == 0
+    assert "served" not in (tmp_path / "corpus" / "expect.toml").read_text()
