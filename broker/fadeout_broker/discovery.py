@@ -27,7 +27,7 @@ from fadeout_broker.discovery_payload import (
 )
 
 MAX_BYTES: Final = 8192
-"""A payload is never longer: 32 actions of 40 letters fit."""
+"""A payload is never longer: 64 actions of 40 letters fit."""
 
 STATE_EXPIRES_S: Final = 1500
 """The state comes every 10 minutes; after two that did not come, what it said is unavailable."""

@@ -174,7 +174,7 @@ class Info(Payload, tag="info", frozen=True):
     """What this device is and takes."""
 
     topic: ClassVar[str] = "info"
-    padded_bytes: ClassVar[int] = 2048
+    padded_bytes: ClassVar[int] = 4096
     is_retained: ClassVar[bool] = True
 
     v: Literal[1]

@@ -48,7 +48,7 @@ Kind = Literal["audio", "words", "action"]
 """Which part of what was recorded: the sound, what was understood, or the event of it."""
 Purpose = Annotated[str, Meta(max_length=80, pattern=r"^[^\x00-\x1f]*$(?!\n)")]
 """What an item is kept for, in the words of whoever wrote the configuration."""
-MAX_ACTIONS = 32
+MAX_ACTIONS = 64
 MAX_IDS = 16
 """Ids in one notice."""
 

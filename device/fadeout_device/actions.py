@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Key = tuple[str, ...]
 
-MAX_IDS = 32
+MAX_IDS = 64
 """Action ids of a file: `MAX_ACTIONS` of the contract."""
 MAX_SAID = 10_000
 """Ways to say all sentences of a file together."""
@@ -35,7 +35,13 @@ RESERVED = ("none", "other")
 _ID = re.compile(r"[a-z][a-z0-9_.]{0,39}")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _WORD = re.compile(r"[a-z']{1,40}")
-_PHONES = re.compile(r"[A-Z]{1,2}( [A-Z]{1,2}){0,39}")
+_PHONES = (
+    "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH"
+)
+"""Those of CMUdict, which are the English model's."""
+_MAX_PHONES = 40
+_STRESS = "012"
+"""CMUdict's digits after a vowel; the model knows no stress."""
 _SLOT_IN_ID = re.compile(r"\{([a-z0-9_]*)\}")
 _NOT_IN_WORDS = re.compile(r"[^a-z' ]+")
 _SENTENCE_HINT = "allowed: (turn | switch) on the [{room}] light[s]"
@@ -134,6 +140,14 @@ def _entries(
 
 
 def _texts(value: object, key: Key) -> list[str]:
+    if isinstance(value, dict):
+        while isinstance(value, dict) and value:
+            name = next(iter(value))
+            key, value = (*key, name), value[name]
+        raise PolicyError(
+            "is a table, not a list of sentences", key=key,
+            hint=f'a name with a dot stands in quotes: "{".".join(key[1:])}" = ["turn on the light"]',
+        )  # fmt: skip
     if (
         not isinstance(value, list)
         or not 1 <= len(value) <= MAX_ENTRIES
@@ -196,10 +210,21 @@ def _id(template: str, values: dict[str, str], slots: dict[str, OneOf], key: Key
 
 
 def _pronunciations(table: dict[str, Any]) -> dict[str, str]:
+    """Return the phones of each word, without the stress that may be copied from CMUdict."""
     key = ("pronunciations",)
-    for word, phones in _entries(table, key, _WORD):
-        if not isinstance(phones, str) or not _PHONES.fullmatch(phones):
+    found = {}
+    for word, text in _entries(table, key, _WORD):
+        phones = [phone.rstrip(_STRESS) for phone in text.split()] if isinstance(text, str) else []
+        wrong = next((phone for phone in phones if phone not in _PHONES.split()), None)
+        if wrong is not None:
             raise PolicyError(
-                "is no pronunciation", key=(*key, word), hint='allowed: phones, like "N AA B UW"'
+                f'"{wrong[:8]}" is no phone',
+                key=(*key, word),
+                hint=f"the phones: {_PHONES}",
             )
-    return table
+        if not 1 <= len(phones) <= _MAX_PHONES:
+            raise PolicyError(
+                "is no pronunciation", key=(*key, word), hint='allowed: 1 to 40 phones, like "N AA B UW"'
+            )
+        found[word] = " ".join(phones)
+    return found

@@ -156,7 +156,7 @@ def test_the_longest_device_fits() -> None:
 
 @given(
     node=st.from_regex(r"[a-z0-9][a-z0-9-]{0,31}", fullmatch=True),
-    actions=st.lists(st.from_regex(r"[a-z][a-z0-9_.]{0,39}", fullmatch=True), max_size=32),
+    actions=st.lists(st.from_regex(r"[a-z][a-z0-9_.]{0,39}", fullmatch=True), max_size=contract.MAX_ACTIONS),
     commands=st.booleans(),
 )
 def test_what_is_built_is_let_through(node: str, actions: list[str], commands: bool) -> None:  # noqa: FBT001 - hypothesis names its arguments

@@ -60,6 +60,11 @@ def test_an_id_takes_the_value_that_was_said_and_no_other() -> None:
     assert actions.words == {"lights", "on", "let", "there", "be", "light", "out", "in", "the", "hall"}
 
 
+def test_phones_may_be_copied_from_cmudict_with_their_stress() -> None:
+    actions = parse_actions("[actions]\na = ['roomba']\n[pronunciations]\nroomba = 'R UW1 M B AH0'", "x")
+    assert actions.pronunciations == {"roomba": "R UW M B AH"}
+
+
 def test_spoken_leaves_the_words() -> None:
     assert spoken("  What\u2019s ON,\n5 o'clock?") == "what's on o'clock"
 
@@ -97,10 +102,24 @@ MANY = "(a | b | c | d | e | f | g | h | i | j)"
         ),
         pytest.param(f"[actions]\na = ['{MANY * 5}']", "100000 ways", id="too many ways"),
         pytest.param(
-            "[actions]\n" + "".join(f"a{n} = ['{'b ' * n}c']\n" for n in range(33)), "33 action ids", id="ids"
+            "[actions]\n"
+            + "".join(f"a{n} = ['{chr(97 + n % 26)} {chr(97 + n // 26)}']\n" for n in range(65)),
+            "65 action ids",
+            id="ids",
         ),
         pytest.param(
             "[actions]\na=['b']\n[pronunciations]\nb = 'x'", "x:4: pronunciations.b", id="no phones"
+        ),
+        pytest.param(
+            "[actions]\na=['b']\n[pronunciations]\nb = 'B QQ'",
+            'x:4: pronunciations.b: "QQ" is no phone',
+            id="a phone that there is not",
+        ),
+        pytest.param(
+            "[actions]\na=['b']\n[pronunciations]\nb = ''", "x:4: pronunciations.b: is no", id="no sound"
+        ),
+        pytest.param(
+            "[actions]\nlight.on = ['b']", "x:2: actions.light.on: is a table", id="a name without quotes"
         ),
         pytest.param("a = ", "x: ", id="no TOML"),
         pytest.param("a = " + "[" * 5000, "x", id="very deep TOML"),

@@ -30,7 +30,18 @@ def test_the_actions_are_listed(config: list[str], capsys: pytest.CaptureFixture
 
 @pytest.mark.parametrize(
     ("text", "code", "told"),
-    [("Hello there!", 0, "hello"), ("hello you", 1, "no action: it would be a failed request")],
+    [
+        ("Hello there!", 0, "hello"),
+        (
+            "hello thre",
+            1,
+            (
+                "no action: it would be a failed request\nin no sentence of the file: thre\n"
+                "the nearest sentence: hello there"
+            ),
+        ),
+        ("", 1, "no action: it would be a failed request"),
+    ],
 )
 def test_a_sentence_can_be_tried(
     config: list[str], capsys: pytest.CaptureFixture[str], text: str, code: int, told: str
@@ -39,6 +50,28 @@ def test_a_sentence_can_be_tried(
     assert capsys.readouterr().out.strip() == told
     assert main([*config, "--json", "actions", "--try", text]) == code
     assert json.loads(capsys.readouterr().out)["action"] == (told if code == 0 else None)
+
+
+def test_words_tell_the_phones_of_one_that_the_dictionary_has_not(
+    config: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*config, "actions", "--sound", "Room bah"]) == 0
+    assert capsys.readouterr().out == "R UW M B AA\n"
+    assert main([*config, "--json", "actions", "--sound", "bah"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"words": "bah", "phones": "B AA"}
+    assert main([*config, "actions", "--sound", "room xqzzy"]) == 78
+    assert 'how "xqzzy" sounds' in capsys.readouterr().err
+    assert main([*config, "actions", "--sound", "5"]) == 78
+
+
+def test_all_words_without_a_sound_are_told_with_what_to_do(
+    config: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "actions.toml").write_text("[actions]\na = ['start xqzzy']\nb = ['stop vvvzz']")
+    assert main([*config, "check-config"]) == 78
+    told = capsys.readouterr().err
+    assert 'actions.toml:3: the recogniser does not know how "vvvzz" sounds (nor xqzzy)' in told
+    assert "fadeout actions --sound" in told
 
 
 @pytest.mark.parametrize(

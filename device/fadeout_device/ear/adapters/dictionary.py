@@ -1,4 +1,4 @@
-"""Whether pocketsphinx knows how the words of the actions file sound; asked before anything starts.
+"""How words sound to pocketsphinx, and which of the actions file's it does not know; before anything starts.
 
 Reads the model's dictionary as text, without the library.
 """
@@ -32,23 +32,34 @@ def refuse_unknown_words(actions: Actions, settings: RecogniserSettings) -> None
     missing = missing_words(actions.words - actions.pronunciations.keys())
     if missing:
         word = min(missing)
+        others = f" (nor {', '.join(sorted(missing - {word})[:9])})" if len(missing) > 1 else ""
         path = file_of(settings)
         lines = read_text(path).splitlines()
         number = next((at for at, line in enumerate(lines, 1) if re.search(rf"\b{re.escape(word)}", line)), 1)
         raise ConfigError(
-            f'{path}:{number}: the recogniser does not know how "{word}" sounds',
-            f'choose another word, or write under [pronunciations]: {word} = "N AA B UW"',
+            f'{path}:{number}: the recogniser does not know how "{word}" sounds{others}',
+            f'choose another word, or write its phones under [pronunciations]: {word} = "..."; '
+            'fadeout actions --sound "WORDS THAT SOUND LIKE IT" prints them',
         )
 
 
 def missing_words(words: Iterable[str]) -> set[str]:
     """Return those of the words that are not in the dictionary. Raises UnavailableError."""
+    wanted = set(words)
+    return wanted - phones_of(wanted).keys()
+
+
+def phones_of(words: Iterable[str]) -> dict[str, str]:
+    """Return the phones of those of the words that are in the dictionary. Raises UnavailableError."""
     spec = find_spec("pocketsphinx")
     if spec is None or not spec.submodule_search_locations:
         raise UnavailableError("pocketsphinx is not installed", 'install it, or set engine = "none"')
-    missing = set(words)
+    wanted = set(words)
+    found = {}
     path = Path(spec.submodule_search_locations[0]) / _DICTIONARY
     with path.open(encoding="ascii") as file:
         for line in file:
-            missing.discard(line.partition(" ")[0])
-    return missing
+            word, _, phones = line.partition(" ")
+            if word in wanted:
+                found[word] = phones.strip()
+    return found
