@@ -18,6 +18,7 @@ from fadeout_device.ear.live import Live
 from fadeout_device.ear.stopping import Stop
 from fadeout_device.messages import Told
 from fadeout_device.spoken import sentence
+from rig_processes import is_running
 from rig_waiting import wait_for
 
 if TYPE_CHECKING:
@@ -122,6 +123,18 @@ def test_a_program_that_does_not_end_is_ended(tmp_path: Path, caplog: pytest.Log
     assert f"took more than {LONGEST_S:g} s" in speaking.problem
     assert speaking.problem in caplog.text
     assert ANSWER not in caplog.text
+
+
+def test_what_a_shell_has_started_is_ended_with_it(tmp_path: Path) -> None:
+    """Else it would speak on, and the ear would hear it."""
+    clock, path = Clock(), tmp_path / "pid"
+    speaking = Speaking(("sh", "-c", f"sleep 600 & echo $! >{path}; wait"), clock)
+    speaking.say(ANSWER)
+    started = int(wait_for(lambda: path.exists() and path.read_text(), "it has started something"))
+    assert is_running(started)
+    clock.now_s += LONGEST_S + 1
+    speaking.tend()
+    wait_for(lambda: not is_running(started), "that is ended")
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,12 @@ once, without the sentence, and kept until it works. Waits for nothing: whoever 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections import deque
@@ -72,8 +74,7 @@ class Speaking:
         if self._process is not None:
             code = self._process.poll()
             if code is None and self._clock() - self._began_mono_s > LONGEST_S:
-                self._process.kill()
-                self._process.wait()
+                _kill(self._process)
                 self._end(f"{self._argv[0]} took more than {LONGEST_S:g} s, and was ended")
             elif code is None:
                 return
@@ -91,15 +92,15 @@ class Speaking:
         """Be silent."""
         self._waiting.clear()
         if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+            _kill(self._process)
             self._process = None
 
     def _begin(self, sentence: str) -> None:
         try:
             self._process = process = subprocess.Popen(  # noqa: S603 - what the configuration names
-                self._argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
+                self._argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                process_group=0,
+            )  # fmt: skip
         except OSError as err:
             why = f"{self._argv[0]}: {os.strerror(err.errno or 0).lower()}"
             self._note(why_missing(self._argv) or _not_spoken(why))
@@ -123,6 +124,13 @@ class Speaking:
         if problem and not self._is_told:
             log.warning("%s", problem)
         self.problem, self._is_told = problem, bool(problem)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a program with all that it has started: a shell is silent, and what it runs would speak on."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _not_spoken(why: str) -> str:
