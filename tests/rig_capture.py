@@ -64,10 +64,6 @@ class Capture(NamedTuple):
     writes: list[Write]
     blind: list[str]
 
-    def bytes_to(self, path: Path | str) -> bytes:
-        """Return everything that was written to a path, in the order in which threads are listed."""
-        return b"".join(write.data for write in self.writes if write.target == str(path))
-
     def sizes(self) -> Counter[str]:
         """Return how many bytes went to each target."""
         sizes: Counter[str] = Counter()
