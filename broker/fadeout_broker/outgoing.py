@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
+_CLEARINGS = 3
+"""So often is it tried to clear a discovery of before: a broker may hang up on who may not write there."""
+
+
 class Chance(NamedTuple):
     """Where randomness comes from."""
 
@@ -76,6 +80,7 @@ class Outgoing:
         self._dropped = 0
         self._incoming_told: arrow.Incoming | None = None
         self._is_discovered = False
+        self._clearings_left = 0 if settings.discovery else _CLEARINGS
         self._standing = Standing(chance.number)
         self._train = Train(configure) if settings.mode == "batched" else None
         self.selfping = SelfPing(configure, chance.token, ping_wait_s)
@@ -211,6 +216,8 @@ class Outgoing:
     def acknowledged(self, message_id: int) -> None:
         """Take in that the broker has a message."""
         sent = self._sent.pop(message_id, None)
+        if sent is not None and sent.message.topic == self._discovery_topic:
+            self._clearings_left = 0
         for seq in () if sent is None else sent.seqs:
             self._tell_vault(arrow.Published(seq))
         self._end_withdrawing()
@@ -224,7 +231,9 @@ class Outgoing:
             self.selfping.was_refused(sent.message, now_s)
             self._judge_incoming(now_s)
         elif sent.message.topic == self._discovery_topic:
-            _log.warning("Home Assistant is not told of this device: %s", detail)
+            self._clearings_left = 0  # where we may not write, nothing of ours is retained
+            if self._settings.discovery:
+                _log.warning("Home Assistant is not told of this device: %s", detail)
         elif not self._is_withdrawing:  # where we may not write, nothing of ours is retained
             self._uplink.give_up(detail, now_s)
         self._end_withdrawing()
@@ -266,9 +275,12 @@ class Outgoing:
 
     def _discover(self, now_s: float) -> None:
         info = self._standing.info
-        if info is None or not self._settings.discovery:
+        if info is None:
             return
         self._is_discovered = True
+        if not self._settings.discovery:
+            self._clear_discovery(now_s)
+            return
         try:
             topic, payload = discovery.build(self._node, info, self._settings.discovery_prefix)
         except contract.ContractError:
@@ -276,6 +288,12 @@ class Outgoing:
             _log.error("no discovery can be made of this configuration: dropped=%d", self._dropped)
         else:
             self._say(Leaving(topic, payload, is_retained=True), now_s)
+
+    def _clear_discovery(self, now_s: float) -> None:
+        """Have Home Assistant forget a device that it was told of when `discovery` was on."""
+        if self._clearings_left > 0:
+            self._clearings_left -= 1
+            self._say(Leaving(self._discovery_topic, b"", is_retained=True), now_s)
 
     def _read_discovery(self, data: bytes) -> None:
         found = discovery.decode(data)

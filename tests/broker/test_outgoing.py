@@ -17,6 +17,8 @@ from fadeout_broker.train import SLOTS
 from fadeout_broker.uplink import Up, Uplink
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fadeout_broker.uplink import LastWord
 
 NODE = "sp-1"
@@ -89,10 +91,38 @@ def test_the_discovery_is_said_with_the_first_info_and_again_after_a_birth_befor
     assert [said for said in house.said if isinstance(said, arrow.Published)] == []
 
 
-def test_without_discovery_none_is_said() -> None:
-    house = House(arrow.BrokerSettings(discovery=False))
+def _clearings(house: House) -> list[int]:
+    """Connect anew and return the numbers of what clears the discovery."""
+    house.outgoing.went_down()
+    house.outgoing.came_up(1.0, is_deaf=False)
+    before = len(house.published)
     house.outgoing.publish(arrow.Publish(1, INFO), 1.0)
-    assert DISCOVERY not in house.topics()
+    house.outgoing.publish(arrow.Publish(2, INFO), 1.0)
+    said = list(enumerate(house.published, start=1))[before:]
+    return [number for number, each in said if each == Leaving(DISCOVERY, b"", is_retained=True)]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(lambda house, number: house.outgoing.acknowledged(number), id="and it is gone"),
+        pytest.param(
+            lambda house, number: house.outgoing.refused(number, "not authorised", 1.0), id="and it may not"
+        ),
+    ],
+)
+def test_without_discovery_one_of_before_is_cleared_once(answer: Callable[[House, int], None]) -> None:
+    house = House(arrow.BrokerSettings(discovery=False))
+    (number,) = _clearings(house)
+    answer(house, number)
+    assert house.link.last is None
+    assert _clearings(house) == []
+    assert all(each.topic != DISCOVERY or not each.payload for each in house.published)
+
+
+def test_a_broker_that_hangs_up_on_a_clearing_is_not_asked_for_ever() -> None:
+    house = House(arrow.BrokerSettings(discovery=False))
+    assert [len(_clearings(house)) for _ in range(5)] == [1, 1, 1, 0, 0]
 
 
 def test_a_refused_discovery_ends_nothing() -> None:
