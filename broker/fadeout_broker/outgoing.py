@@ -240,10 +240,12 @@ class Outgoing:
 
     def _end_withdrawing(self) -> None:
         if self._is_withdrawing and not any(_is_clearing(sent.message) for sent in self._sent.values()):
-            if self._withdraw_seq is not None:
-                self._tell_vault(arrow.Published(self._withdraw_seq))
-            self._uplink.withdraw()
             self._is_withdrawing = False
+            self._uplink.withdraw(self._tell_withdrawn)
+
+    def _tell_withdrawn(self) -> None:
+        if self._withdraw_seq is not None:
+            self._tell_vault(arrow.Published(self._withdraw_seq))
 
     def came_back(self, payload: bytes, now_s: float) -> None:
         """Take in that a question to ourselves has come back."""

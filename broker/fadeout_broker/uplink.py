@@ -219,9 +219,15 @@ class Uplink:
         self._due_s = None
         self._configure = None
 
-    def withdraw(self) -> None:
-        """End the connection without a word, and stay away until the next `configure`."""
+    def withdraw(self, tell_done: Callable[[], None]) -> None:
+        """End the connection without a word, and stay away until the next `configure`.
+
+        Args:
+            tell_done: called between the two: whoever is told before the connection is ended believes that
+                nothing is retained, and the broker says `offline` for us if the power fails just then.
+        """
         self.stop("nothing")
+        tell_done()
         self._say(connected=False, detail="withdrawn: nothing is published until the next start")
 
     def _close(self, last: LastWord) -> None:

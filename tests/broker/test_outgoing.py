@@ -52,18 +52,27 @@ class House:
     def __init__(self, settings: arrow.BrokerSettings | None = None) -> None:
         self.published: list[Leaving] = []
         self.said: list[arrow.FromReporter] = []
+        self.last_words: list[LastWord | None] = []
+        """How the connection had ended when each was said; None: it had not."""
+        self.on_said: Callable[[arrow.FromReporter], None] = lambda _: None
         self.largest = 100_000
         self.link = FakeLink(self)
         configure = arrow.Configure(settings or arrow.BrokerSettings(), NODE)
-        self.uplink = Uplink(lambda _: self.link, Backoff(lambda: 1.0), self.said.append)
+        self.uplink = Uplink(lambda _: self.link, Backoff(lambda: 1.0), self._hear)
         chance = Chance(lambda: 0.5, lambda: "0123456789abcdef")
-        self.outgoing = Outgoing(configure, self.uplink, self.said.append, chance)
+        self.outgoing = Outgoing(configure, self.uplink, self._hear, chance)
         self.uplink.configure(configure, 0.0)
         self.uplink.tick(0.0)
         self.uplink.handle(self.link, Up(), 0.0)
         self.outgoing.came_up(0.0, is_deaf=False)
         self.outgoing.tick(0.0)
         self.said.clear()
+        self.last_words.clear()
+
+    def _hear(self, said: arrow.FromReporter) -> None:
+        self.said.append(said)
+        self.last_words.append(self.link.last)
+        self.on_said(said)
 
     def topics(self) -> list[str]:
         return [message.topic.removeprefix("fadeout/sp-1/") for message in self.published]
@@ -261,8 +270,18 @@ def test_withdrawing_ends_with_the_last_answer(*, refused: bool) -> None:
         else:
             house.outgoing.acknowledged(number + 1)
     assert house.link.last == "nothing"
-    assert arrow.Published(7) in house.said
+    done = house.said.index(arrow.Published(7))
+    assert house.last_words[done] == "nothing", "told before the connection was ended"
+    assert isinstance(house.said[done + 1], arrow.BrokerLink), "after which the vault waits for nothing more"
     assert house.outgoing.next_at_s is None
+
+
+def test_a_vault_that_goes_when_its_topics_are_cleared_ends_nothing_twice() -> None:
+    house = House()
+    house.on_said = lambda said: house.outgoing.lose_vault(2.0) if said == arrow.Published(7) else None
+    house.outgoing.withdraw(7, 1.0)
+    house.acknowledge()
+    assert house.link.last == "nothing"
 
 
 def test_a_vault_that_goes_while_its_topics_are_cleared_gets_a_whole_connection_next() -> None:

@@ -206,8 +206,9 @@ def test_withdrawn_means_away_until_the_next_configuration() -> None:
     house = House()
     house.uplink.configure(HOME, 0.0)
     link = house.come_up(0.0)
-    house.uplink.withdraw()
-    assert link.closed == ["nothing"]
+    ended: list[list[LastWord]] = []
+    house.uplink.withdraw(lambda: ended.append(link.closed.copy()))
+    assert ended == [["nothing"]]
     assert "withdrawn" in house.said[-1].detail
     house.uplink.tick(100_000.0)
     assert len(house.links) == 1
