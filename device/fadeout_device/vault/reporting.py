@@ -63,4 +63,10 @@ def leave_for_good(service: Service, patience_s: float = PATIENCE_S) -> str:
                 service.has_left.wait_for(lambda: outbox.departure == "done", patience_s)
             if outbox.departure == "done":
                 return ""
-        return "the broker could not be cleared of this device: what was retained there stays"
+        # Whoever is to clear it later would have to keep the name, and the next owner's device with it.
+        node = service.store.index.get_meta("node") or "NODE"
+        return (
+            "the broker could not be cleared of this device: what was retained there stays. By hand, with its"
+            " address and what you may log in with: mosquitto_sub -h BROKER -W 2 --remove-retained"
+            f" -t 'fadeout/{node}/#' -t homeassistant/device/{node}/config"
+        )

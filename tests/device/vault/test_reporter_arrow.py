@@ -561,14 +561,27 @@ def test_a_reset_clears_the_broker_of_the_device_that_was(
     assert rig.store.outbox.departure == ""
 
 
-def test_a_reset_without_a_broker_says_what_it_could_not_clear(
-    service: Service, report: Callable[[], FakeReporter]
+@pytest.mark.parametrize(
+    ("named", "shown"),
+    [
+        pytest.param("sp-0a1b2c", "sp-0a1b2c", id="a random name"),
+        pytest.param(None, "NODE", id="a given one"),
+    ],
+)
+def test_a_reset_without_a_broker_says_how_to_clear_it_by_hand(
+    rig: Rig, service: Service, report: Callable[[], FakeReporter], named: str | None, shown: str
 ) -> None:
+    if named is not None:
+        with rig.store.index.transaction():
+            rig.store.index.set_meta("node", named)
     reporter = report()
     reporter.receive()
     reporter.link(connected=False)
     _wait_until(service, lambda: service.broker == "gone")
-    assert "could not be cleared" in Desk(service).reset().note
+    note = Desk(service).reset().note
+    assert "could not be cleared" in note
+    assert f"--remove-retained -t 'fadeout/{shown}/#' -t homeassistant/device/{shown}/config" in note
+    assert rig.store.index.get_meta("node") is None, "nobody else knows it any more"
 
 
 # ---- the process after this one
