@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     Channel = int | Literal["mix"]
 
+FADEOUT = "fadeout"
+"""As which the ear holds a microphone."""
 LIST_HINT = "list the microphones with: fadeout devices"
 
 Why = Literal["no device", "no such device", "ambiguous", "no such channel", "busy", "cannot open", "lost"]
@@ -80,6 +82,8 @@ class HeldInput:
         """Say that it is in use, and by whom, or why else it cannot be had."""
         if self.is_forbidden:
             return "not open to this user"
+        if self.holder == FADEOUT:
+            return "in use by fadeout, which listens to it"
         return f"in use by another program{f' ({self.holder})' if self.holder else ''}"
 
 

@@ -85,6 +85,20 @@ def test_a_card_that_this_user_may_not_open_is_not_said_to_be_missing(
         assert "group audio" in (refused.value.hint or "")
 
 
+def test_that_it_is_fadeout_that_has_a_card_is_not_said_of_another_program(tmp_path: Path) -> None:
+    for name, text in {
+        "asound/cards": CARDS,
+        "asound/pcm": PCM,
+        "asound/card1/pcm0c/sub0/status": RUNNING,
+        "612/comm": "python3\n",
+        "612/cmdline": "/usr/bin/python3\0-m\0fadeout_device.ear\0--state\0/var/lib/fadeout\0",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (held,) = held_cards(tmp_path, tmp_path)
+    assert held.words == "in use by fadeout, which listens to it"
+
+
 def test_without_sound_cards_nobody_has_one(tmp_path: Path) -> None:
     assert list(held_cards(tmp_path, tmp_path)) == []
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from fadeout_device.ear.adapters.portaudio import inputs_of
 from fadeout_device.ear.adapters.quiet import stderr_discarded
-from fadeout_device.ear.inputs import HeldInput, choose
+from fadeout_device.ear.inputs import FADEOUT, HeldInput, choose
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _PROC = Path("/proc")
 _DEVICES = Path("/dev/snd")
+_EAR = "fadeout_device.ear"
 _LIBRARY = "libasound.so.2"
 _CAPTURE, _NONBLOCK = 1, 1
 _CARD = re.compile(r"^ *(\d+) \[.*?\]: .*? - (.*)$", re.MULTILINE)
@@ -93,6 +94,8 @@ def held_cards(proc: Path = _PROC, devices: Path = _DEVICES) -> Iterator[HeldInp
 
 
 def _holder(proc: Path, process_id: str) -> str:
+    if _EAR in _read(proc / process_id / "cmdline"):
+        return FADEOUT
     program = _read(proc / process_id / "comm").strip()
     return f"{program}, process {process_id}" if program else f"process {process_id}"
 

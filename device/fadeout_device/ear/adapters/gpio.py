@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _BOUNCE_S = 0.05
 _FACTORY_VARIABLE = "GPIOZERO_PIN_FACTORY"
 _INSTALL_HINT = "install it with pip install 'fadeout[pi]', or leave the pin out"
+_SPI_HINT = "switch SPI on (dtparam=spi=on), for a user of the groups gpio and spi; or leave out kind"
 _CHIP_HINT = "it takes a board with GPIO and a user of the group gpio; or leave the pin out"
 
 
@@ -94,7 +95,7 @@ class Ring:
         if settings.power_pin is not None:
             self._power = _taken(f"light.power_pin: GPIO {settings.power_pin}", take_power)
         named = f"GPIO {settings.data_pin}, {settings.clock_pin} and {SELECT_PIN}"
-        self._bus = _taken(f"light.data_pin, light.clock_pin: {named}", take_bus)
+        self._bus = _taken(f"light.data_pin, light.clock_pin: {named}", take_bus, _SPI_HINT)
 
     def show(self, shows: tuple[LitFor, ...]) -> None:
         """Light it; a fault of the pins ends the ear: nobody is to be heard unseen."""
@@ -182,11 +183,11 @@ def _gpiozero(scratch: Path) -> Any:  # noqa: ANN401 - gpiozero has no types
     return gpiozero
 
 
-def _taken(what: str, take: Callable[[], Any]) -> Any:  # noqa: ANN401 - gpiozero has no types
+def _taken(what: str, take: Callable[[], Any], hint: str = _CHIP_HINT) -> Any:  # noqa: ANN401 - gpiozero has no types
     try:
         return take()
     except ModuleNotFoundError as err:
         raise ConfigError(f"{what}: {err.name} is not installed", _INSTALL_HINT) from err
     except Exception as err:
         # gpiozero's own errors, lgpio's, and OSError: all say that this pin cannot be had.
-        raise ConfigError(f"{what} cannot be used: {type(err).__name__}: {err}"[:300], _CHIP_HINT) from err
+        raise ConfigError(f"{what} cannot be used: {type(err).__name__}: {err}"[:300], hint) from err
