@@ -13,6 +13,7 @@ from fadeout_device.ear.adapters.vault_link import token
 from fadeout_device.ear.adapters.wakeword import wake_words
 from fadeout_device.ear.capture import SAMPLE_BYTES, Capture, State
 from fadeout_device.ear.outcome import judge
+from fadeout_device.ear.quiet import Spared
 from fadeout_device.ear.recognition import NOTHING
 from fadeout_device.messages import MAX_WORDS_BYTES, Utterance
 
@@ -40,6 +41,13 @@ class Listening:
     def words(self) -> tuple[str, ...]:
         """What is listened for."""
         return self._wake_words.words
+
+    @property
+    def is_quiet(self) -> bool:
+        """Nothing is recorded, and nothing rises above the noise of the room."""
+        return not self.is_recording and all(
+            isinstance(engine, Spared) and engine.is_quiet for engine in self._wake_words.engines
+        )
 
     @property
     def is_recording(self) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fadeout_device.ear.capture import RATE_HZ
+from fadeout_device.ear.capture import BLOCK_SAMPLES, RATE_HZ
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,14 +34,17 @@ class Loudness:
         self._most = 0.0
 
     def hear(self, pcm: bytes) -> None:
-        """Take the next block; each counts as one moment."""
+        """Take the next block, or several; each counts as one moment."""
         if not pcm:
             return
-        # Not std(), which costs five times as much; all sums are exact in 64 bits.
+        # Not std(), which costs five times as much; all sums are exact in 64 bits. The operations are those
+        # of `quiet.py`: what the processor has just run costs a tenth of what it has not.
         samples = np.frombuffer(pcm, dtype="<i2").astype(np.float64)
-        variance = float(samples @ samples) / samples.size - (float(samples.sum()) / samples.size) ** 2
+        moments = samples.reshape(-1, samples.size if samples.size % BLOCK_SAMPLES else BLOCK_SAMPLES)
+        length = moments.shape[1]
+        variances = (moments * moments).sum(axis=1) / length - (moments.sum(axis=1) / length) ** 2
         self.heard_s += samples.size / RATE_HZ
-        self._most = max(self._most, math.sqrt(max(0.0, variance)) / FULL_SCALE)
+        self._most = max(self._most, math.sqrt(max(0.0, float(variances.max()))) / FULL_SCALE)
 
     @property
     def peak_dbfs(self) -> int:

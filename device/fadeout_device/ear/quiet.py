@@ -46,20 +46,24 @@ _DECIMATED = 4
 
 
 class Room:
-    """Says of each frame of a stream, in order, whether something rose above the noise of the room."""
+    """Says of each frame of a stream, in order, whether something rises above the noise of the room."""
 
     def __init__(self) -> None:
         self._bands = tuple(deque[float](maxlen=FLOOR_FRAMES) for _ in range(2))
 
-    def rises(self, frame: bytes) -> bool:
-        """Judge the next 90 ms of 16 kHz mono s16le."""
+    def rises(self, frames: bytes) -> list[bool]:
+        """Judge the next frames, each 90 ms of 16 kHz mono s16le."""
         # All sums are exact in 64 bits, so that every machine decides alike.
-        samples = np.frombuffer(frame, "<i2").astype(np.float64)
-        low = samples.reshape(-1, _DECIMATED).sum(axis=1)
-        low = low[1:] - low[:-1]
-        high = samples[1:] - samples[:-1]
+        samples = np.frombuffer(frames, "<i2").astype(np.float64).reshape(-1, BLOCK_SAMPLES)
+        high = samples[:, 1:] - samples[:, :-1]
+        low = samples.reshape(-1, BLOCK_SAMPLES // _DECIMATED, _DECIMATED).sum(axis=2)
+        low = low[:, 1:] - low[:, :-1]
+        energies = ((band * band).sum(axis=1).tolist() for band in (low, high))
+        return [self._is_risen(each) for each in zip(*energies, strict=True)]
+
+    def _is_risen(self, energies: tuple[float, ...]) -> bool:
         has_risen = False
-        for band, energy in zip(self._bands, (float(low @ low), float(high @ high)), strict=True):
+        for band, energy in zip(self._bands, energies, strict=True):
             has_risen |= len(band) < FIRST_FRAMES or energy > RISE * min(band)
             band.append(energy)
         return has_risen
@@ -83,8 +87,8 @@ class Spared:
 
     @property
     def is_quiet(self) -> bool:
-        """The engine is not asked."""
-        return self._open_until <= self._position
+        """The engine is not asked, because nothing rises; false before anything was heard."""
+        return 0 < self._open_until <= self._judged
 
     def reset(self) -> None:
         """Start afresh, as if nothing had been heard yet: the next sample is number 0."""
@@ -106,10 +110,11 @@ class Spared:
         self._position += len(pcm) // SAMPLE_BYTES
         self.heard_samples += len(pcm) // SAMPLE_BYTES
         scores: list[Score] = []
-        while self._position - self._judged >= BLOCK_SAMPLES:
+        end = self._position - (self._position - self._judged) % BLOCK_SAMPLES
+        for has_risen in self._room.rises(self._piece(self._judged, end)):
             frame_start = self._judged
             self._judged += BLOCK_SAMPLES
-            if self._room.rises(self._piece(frame_start, self._judged)):
+            if has_risen:
                 self._open_until = self._judged + HOLD_SAMPLES
             scores += self._give(min(self._judged, self._open_until), frame_start)
         scores += self._give(min(self._position, self._open_until), self._judged)

@@ -74,6 +74,11 @@ class LiveReport:
         self._told_sample = 0
         self._handed_over: list[tuple[UtteranceFinished, Utterance, Delivery]] = []
 
+    @property
+    def is_wanted(self) -> bool:
+        """Somebody reads it."""
+        return self._out is not None
+
     def opened(self, microphone: Microphone) -> None:
         """A microphone is open; positions count from here."""
         self._onsets, self._told_sample = Onsets(), 0

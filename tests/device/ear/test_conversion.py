@@ -112,3 +112,14 @@ def test_the_level_is_that_of_the_loudest_moment(pcm: bytes, level: int) -> None
     loudness.hear(bytes(1_440))
     assert loudness.peak_dbfs == level
     assert loudness.heard_s == len(pcm) / 32_000 + 0.045
+
+
+def test_several_blocks_at_once_are_as_loud_as_one_by_one() -> None:
+    rng = np.random.default_rng(2)
+    loud = (rng.normal(0, 1, 1_440 * 3) * np.repeat([50, 5_000, 500], 1_440) + 300).astype("<i2").tobytes()
+    together, apart = Loudness(), Loudness()
+    together.hear(loud)
+    for at in range(0, len(loud), 2_880):
+        apart.hear(loud[at : at + 2_880])
+    assert together.peak_dbfs == apart.peak_dbfs == -16
+    assert together.heard_s == pytest.approx(apart.heard_s) == pytest.approx(0.27)

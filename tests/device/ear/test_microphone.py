@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import queue
 import subprocess
 import sys
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -12,7 +14,8 @@ import pytest
 import soundfile
 
 from fadeout_device.config import MicrophoneSettings
-from fadeout_device.ear.adapters.microphone import Microphone
+from fadeout_device.ear.adapters.conversion import Blocks, Converter
+from fadeout_device.ear.adapters.microphone import QUEUE_BLOCKS, Microphone
 from fadeout_device.ear.adapters.portaudio import list_inputs
 from fadeout_device.ear.capture import BLOCK_BYTES
 from fadeout_device.errors import UnavailableError
@@ -27,12 +30,12 @@ pytestmark = pytest.mark.system
 WAIT_S = 10.0
 
 
-def record(microphone: Microphone, duration_s: float) -> np.ndarray:
+def record(microphone: Microphone, duration_s: float, most: int = 1) -> np.ndarray:
     pcm = b""
     while len(pcm) < duration_s * 32_000:
-        block = microphone.read(1.0)
+        block = microphone.read(1.0, most)
         if block is not None:
-            assert len(block.pcm) == BLOCK_BYTES
+            assert len(block.pcm) in range(BLOCK_BYTES, most * BLOCK_BYTES + 1, BLOCK_BYTES)
             assert 0 <= time.monotonic() - block.arrived_mono_s < WAIT_S
             pcm += block.pcm
     return np.frombuffer(pcm, "<i2")
@@ -48,13 +51,16 @@ def test_inputs_are_listed_without_noise_on_stderr(
     assert sound_card.environment
 
 
-def test_a_mono_microphone_gives_every_sample_unchanged(sound_card: SoundCard, tmp_path: Path) -> None:
+@pytest.mark.parametrize("most", [1, 3])
+def test_a_mono_microphone_gives_every_sample_unchanged(
+    sound_card: SoundCard, tmp_path: Path, most: int
+) -> None:
     played = np.random.default_rng(7).integers(-20_000, 20_000, 16_000, dtype=np.int16)
     soundfile.write(tmp_path / "a.wav", played, 16_000)
     microphone = Microphone(MicrophoneSettings(device="fakemic"))
     assert microphone.name == "fakemic"
     playing = sound_card.play(tmp_path / "a.wav")
-    heard = record(microphone, 2.5)
+    heard = record(microphone, 2.5, most)
     assert playing.wait() == 0
     assert heard.astype("<i2").tobytes().find(played.astype("<i2").tobytes()) >= 0
     assert microphone.overflows == 0
@@ -160,3 +166,18 @@ def test_audio_that_nobody_takes_is_dropped_and_counted(monkeypatch: pytest.Monk
         assert time.monotonic() < end_mono_s
         time.sleep(0.05)
     microphone.close()
+
+
+def test_what_came_during_a_rest_is_one_block_and_a_queue_that_is_full_drops_the_newest() -> None:
+    microphone = object.__new__(Microphone)
+    microphone._queue, microphone._ready, microphone._blocks = queue.SimpleQueue(), deque(), Blocks()
+    microphone._converter = Converter(16_000, 1)
+    microphone.overflows = microphone.behind = 0
+    buffers = [bytes([number]) * BLOCK_BYTES for number in range(QUEUE_BLOCKS + 2)]
+    for buffer in buffers:
+        microphone._on_audio(buffer, 1_440, {}, 0)
+    assert microphone.behind == 2
+    sizes = [3, 3, 1, *[3] * 43]
+    read = [block.pcm for most in sizes if (block := microphone.read(0.0, most)) is not None]
+    assert [len(pcm) // BLOCK_BYTES for pcm in read] == [3, 3, 1, *[3] * 42, 1]
+    assert b"".join(read) == b"".join(buffers[:QUEUE_BLOCKS])

@@ -202,3 +202,14 @@ def test_a_mute_may_come_before_the_answer_to_an_utterance(link: VaultLink, vaul
     poll_until_answered(link, delivery)
     assert isinstance(delivery.answer, Sealed)
     assert link.is_muted
+
+
+def test_a_rest_ends_when_the_vault_speaks(vault: FakeVault, link: VaultLink) -> None:
+    link.wait(0.0)
+    poll_until_ready(link)
+    began_mono_s = time.monotonic()
+    vault.mute(is_muted=True)
+    link.wait(10 * WAIT_S)
+    assert time.monotonic() - began_mono_s < WAIT_S
+    link.poll()
+    assert link.is_muted

@@ -12,7 +12,7 @@ import numpy as np
 import pymicro_wakeword
 import pytest
 
-from fadeout_device.config import Config
+from fadeout_device.config import Config, UtteranceSettings
 from fadeout_device.ear.adapters.audiofile import AudioFile
 from fadeout_device.ear.adapters.wakeword import engine, wake_words
 from fadeout_device.ear.capture import RATE_HZ, Effect, UtteranceFinished
@@ -58,6 +58,28 @@ def test_every_fixture_comes_out_as_its_label_says(spoken: Spoken) -> None:
             if isinstance(effect, UtteranceFinished)
         ]
         assert came == label["expected"], name
+
+
+def test_it_is_quiet_where_nothing_is_said_and_nothing_recorded(spoken: Spoken) -> None:
+    rng = np.random.default_rng(1)
+    room = rng.normal(0, 60, 6 * RATE_HZ).astype("<i2").tobytes()
+    said = pcm_of(spoken.folder / "wake_alone_rms.wav")
+    listening = Listening(Config(utterance=UtteranceSettings(no_speech_ms=10_000)))
+    assert not listening.is_quiet
+    listening.hear(room)
+    assert listening.is_quiet
+    # The engine rests again after it, but the utterance has not ended.
+    listening.hear(said)
+    assert listening.is_recording
+    (spared,) = listening._wake_words.engines
+    assert isinstance(spared, Spared)
+    assert spared.is_quiet
+    assert not listening.is_quiet
+    listening.begin()
+    assert not listening.is_quiet
+    always = Listening(Config(wake=WakeSettings(idle_gate=False)))
+    always.hear(room)
+    assert not always.is_quiet
 
 
 def test_results_do_not_depend_on_block_size(spoken: Spoken) -> None:

@@ -46,8 +46,9 @@ class Converter:
         """Convert whole frames of interleaved s16le."""
         frames = np.frombuffer(data, dtype="<i2").reshape(-1, self._channels)
         heard = frames if self._channel == "mix" else frames[:, self._channel]
-        # Looked for first: counting costs five times as much, and there is nearly always nothing to count.
-        if heard.size and (heard.max() == _FULL_SCALE - 1 or heard.min() == -_FULL_SCALE):
+        # Looked for first, in the high bytes: nearly always there is nothing to count.
+        high = data[1::2]
+        if b"\x7f" in high or b"\x80" in high:
             self.clipped += int(np.count_nonzero((heard == _FULL_SCALE - 1) | (heard == -_FULL_SCALE)))
         if self.is_identity:
             return data

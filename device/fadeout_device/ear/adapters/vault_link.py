@@ -128,6 +128,13 @@ class VaultLink:
                 log.info("vault away: %s", err)
             self._disconnect()
 
+    def wait(self, timeout_s: float) -> None:
+        """Wait until the vault says something, but not longer; then `poll`."""
+        if self._connection is None:
+            time.sleep(timeout_s)
+        else:
+            select.select([self._connection.sock], [], [], timeout_s)
+
     def set_state(self, state: EarState) -> None:
         """Tell the vault what the ear is doing; a vault that comes back is told again."""
         self._state = state
