@@ -253,18 +253,6 @@ def test_an_alarm_is_reported_once_and_so_is_its_end(
     _wait_until(service, lambda: rig.store.index.get_meta("alarms_told") == "")
 
 
-def test_the_end_of_an_alarm_is_reported_by_the_vault_after_this_one(
-    rig: Rig, service: Service, report: Callable[[], FakeReporter]
-) -> None:
-    with rig.store.index.transaction():
-        rig.store.index.set_meta("alarms_told", "sweep")
-    reporter = report()
-    reporter.connect()
-    _, event = _receive_alarm(reporter)
-    assert event == contract.AlarmEvent(v=1, alarm="sweep", on=False)
-    assert service.alarms.on == {}
-
-
 def test_the_node_is_random_and_kept(rig: Rig, service: Service) -> None:
     arrows = [ReporterArrow(service, arrow.BrokerSettings()) for _ in range(2)]
     first, second = (arrow.node() for arrow in arrows)
