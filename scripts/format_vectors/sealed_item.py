@@ -145,24 +145,15 @@ def accepted_items() -> tuple[dict[str, Case], dict[str, bytes]]:
     return cases, known
 
 
-def refused_items(known: dict[str, bytes]) -> list[tuple[str, str, str, bytes]]:
-    """Return name, kind, comment and bytes of what must not open under leaf 5 of class 4."""
+Refused = list[tuple[str, str, str, bytes]]
+"""Name, kind, comment and bytes of what must not open under leaf 5 of class 4."""
+
+
+def damaged_items(known: dict[str, bytes]) -> Refused:
+    """Return good items that were cut, changed or put together anew."""
     one, two = known["empty-content"], known["two-chunks"]
     head, first, second = two[:HEADER], two[HEADER : HEADER + SEALED], two[HEADER + SEALED :]
-    leaf_key = node_at(SEED, DEPTH, 5)
-    key = key_of(leaf_key, head)
-    plain = body(METADATA, b"").ljust(CHUNK, b"\0")
-
-    def bad(name: str, comment: str, text: bytes, chunks: int = 1) -> tuple[str, str, str, bytes]:
-        return name, "format", f"rightly sealed; {comment}", sealed(leaf_key, head, text, chunks)
-
-    def headed(name: str, comment: str, other: bytes) -> tuple[str, str, str, bytes]:
-        return name, "format", f"rightly sealed; {comment}", sealed(leaf_key, other, plain)
-
-    def nonce(name: str, comment: str, *nonces: bytes) -> tuple[str, str, str, bytes]:
-        parts = [sealed_chunk(key, plain if not k else b"", each, head) for k, each in enumerate(nonces)]
-        return name, "authentication", comment, head + b"".join(parts)
-
+    other = sealed(node_at(SEED, DEPTH, 6), header(4, 6), body(METADATA, b""))
     return [
         ("nothing", "format", "no byte", b""),
         ("cut-in-the-magic", "format", "4 bytes", one[:4]),
@@ -196,8 +187,28 @@ def refused_items(known: dict[str, bytes]) -> list[tuple[str, str, str, bytes]]:
             "another-leafs-item",
             "authentication",
             "a whole item that was sealed under leaf 6",
-            sealed(node_at(SEED, DEPTH, 6), header(4, 6), plain),
+            other,
         ),
+    ]
+
+
+def wrongly_made_items() -> Refused:
+    """Return what only the holder of the key can make, and must not."""
+    head, leaf_key = header(), node_at(SEED, DEPTH, EXAMPLE_LEAF)
+    key = key_of(leaf_key, head)
+    plain = body(METADATA, b"").ljust(CHUNK, b"\0")
+
+    def bad(name: str, comment: str, text: bytes, chunks: int = 1) -> tuple[str, str, str, bytes]:
+        return name, "format", f"rightly sealed; {comment}", sealed(leaf_key, head, text, chunks)
+
+    def headed(name: str, comment: str, other: bytes) -> tuple[str, str, str, bytes]:
+        return name, "format", f"rightly sealed; {comment}", sealed(leaf_key, other, plain)
+
+    def nonce(name: str, comment: str, *nonces: bytes) -> tuple[str, str, str, bytes]:
+        parts = [sealed_chunk(key, plain if not k else b"", each, head) for k, each in enumerate(nonces)]
+        return name, "authentication", comment, head + b"".join(parts)
+
+    return [
         headed("wrong-magic", "the first letter is F", flipped(head, 0, 0x20)),
         headed("version-0", "version 0", flipped(head, 7, 1)),
         headed("version-2", "version 2", flipped(head, 7, 3)),
@@ -232,7 +243,7 @@ def item_cases() -> dict[str, Case]:
     """Sealed items."""
     cases, known = accepted_items()
     leaf_key = node_at(SEED, DEPTH, 5).hex()
-    for name, kind, comment, item in refused_items(known):
+    for name, kind, comment, item in [*damaged_items(known), *wrongly_made_items()]:
         data = (
             [item[:HEADER].hex(), {"repeat": "00", "times": len(item) - HEADER}]
             if not any(item[HEADER:]) and len(item) > HEADER
