@@ -40,7 +40,7 @@ class WakeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which engine's bundled models are meant; a path says it by its suffix."""
     cutoff: Cutoff | None = None
     """Probability above which a word counts as heard; None: the model's own."""
-    cutoffs: dict[str, Cutoff] = {}
+    cutoffs: dict[str, float] = {}
     """The same for one word, which is named as in `fadeout status`."""
     refractory_ms: Annotated[int, Meta(ge=0, le=10_000)] = 1_000
     """After a wake word, for so long none wakes again: milliseconds of audio."""
@@ -97,10 +97,13 @@ def first_models(settings: WakeSettings) -> tuple[WakeModel, ...]:
         if word in models:
             raise PolicyError(f'"{word}" stands twice', key=key, hint="each word once")
         models[word] = WakeModel(word, engine, path, settings.cutoffs.get(word, settings.cutoff), key)
-    for word in settings.cutoffs:
+    for word, cutoff in settings.cutoffs.items():
         if word not in models:
             hint = f"allowed: the words listened for: {', '.join(models)}"
             raise PolicyError(f'nobody listens for "{word[:40]}"', key=("wake", "cutoffs"), hint=hint)
+        if not 0 < cutoff < 1:
+            key = ("wake", "cutoffs", word)
+            raise PolicyError(f"given {cutoff:g}", key=key, hint="allowed: between 0 and 1, both left out")
     return tuple(models.values())
 
 
@@ -190,6 +193,8 @@ def tflite_of(path: Path) -> Path:
 
 def not_a_model(model: WakeModel, path: Path) -> PolicyError:
     """Return the error for a file that its engine cannot run."""
-    kind = {"microwakeword": "microWakeWord", "openwakeword": "openWakeWord"}[model.engine]
-    hint = f"expected a TensorFlow Lite model of {kind}"
+    if model.engine == "microwakeword":
+        hint = "expected a whole model of microWakeWord; an openWakeWord model is named by its .tflite"
+    else:
+        hint = "expected a whole model of openWakeWord; a microWakeWord model is named by the .json beside it"
     return PolicyError(f"{path}: cannot be run", key=model.key, hint=hint)

@@ -76,7 +76,7 @@ def test_the_second_stage_is_asked_about_the_first_engines_words_only() -> None:
                      id="deaf for too long"),
         pytest.param("cutoffs = { alexa = 0.9 }", 'x:2: wake.cutoffs: nobody listens for "alexa"',
                      "okay_nabu", id="a cutoff for a word that is not listened for"),
-        pytest.param("cutoffs = { okay_nabu = 1.5 }", "x:2: wake.cutoffs: given", "< 1.0",
+        pytest.param("cutoffs = { okay_nabu = 85 }", "x:2: wake.cutoffs.okay_nabu: given 85", "between 0",
                      id="a cutoff that nothing passes"),
         pytest.param('second_stage = "yes"', 'x:2: wake.second_stage: given "yes"', '"openwakeword"',
                      id="a second stage there is not"),
@@ -139,7 +139,7 @@ def test_a_model_file_that_is_none_is_told(tmp_path: Path) -> None:
     path.with_suffix(".tflite").write_bytes(b"<html>not found</html>")
     refused = file_error(path, tmp_path)
     assert str(refused).endswith(f"{path.with_suffix('.tflite')}: cannot be run")
-    assert refused.hint == "expected a TensorFlow Lite model of microWakeWord"
+    assert (refused.hint or "").startswith("expected a whole model of microWakeWord")
     path.with_suffix(".tflite").unlink()
     assert str(file_error(path, tmp_path)).endswith("computer.tflite: no such file or directory")
 

@@ -54,7 +54,7 @@ def check_config(arguments: argparse.Namespace) -> int:
     if loaded.button.pin is not None:
         refuse_without_gpio("button.pin")
     try:
-        wake_words.check_files(loaded.wake)
+        _check_wake_words(loaded.wake)
     except PolicyError as err:
         raise config.located(err, path) from err
     missing = why_missing(argv_of(loaded.voice.speak)) if loaded.voice.commands else ""
@@ -72,6 +72,15 @@ def check_config(arguments: argparse.Namespace) -> int:
         if missing:
             shown.print_lines(f"warning: {missing}")
     return 0
+
+
+def _check_wake_words(wake: wake_words.WakeSettings) -> None:
+    wake_words.check_files(wake)
+    models = (*wake_words.first_models(wake), *wake_words.second_models(wake))
+    if any(model.path is not None for model in models):
+        from fadeout_device.ear.adapters.wakeword import check_own  # noqa: PLC0415 - loads the engines
+
+        check_own(wake)
 
 
 def completion(arguments: argparse.Namespace) -> int:

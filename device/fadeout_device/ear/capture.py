@@ -33,6 +33,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from fadeout_device.ear.endpoint import FRAME_MS, Endpoint
+from fadeout_device.ear.ring import Ring
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -164,7 +165,8 @@ class Capture:
         self._ended_at = 0
         self._pre_roll_bytes = settings.pre_roll_ms * _BYTES_PER_MS
         self._patience_bytes = patience_samples * SAMPLE_BYTES
-        # While IDLE the pre-roll, while RECORDING the utterance so far.
+        # While IDLE, what may become the start of an utterance; while RECORDING, the utterance so far.
+        self._before = Ring(self._pre_roll_bytes + self._patience_bytes)
         self._audio = bytearray()
         self._judged_bytes = 0
         self._detection = Detection(0, "", 0.0)
@@ -204,19 +206,11 @@ class Capture:
 
     def _take(self, pcm: bytes) -> list[Effect]:
         self._position += len(pcm) // SAMPLE_BYTES
-        self._audio += pcm
-        effects: list[Effect] = []
-        if self._state is State.RECORDING and self._judge():
-            effects = self._input(Input.END)
         if self._state is State.IDLE:
-            self._forget(self._pre_roll_bytes + self._patience_bytes)
-        return effects
-
-    def _forget(self, kept_bytes: int) -> None:
-        """Let go of all but the last so many bytes."""
-        excess = len(self._audio) - kept_bytes
-        if excess > 0:
-            del self._audio[:excess]
+            self._before.add(pcm)
+            return []
+        self._audio += pcm
+        return self._input(Input.END) if self._judge() else []
 
     def _judge(self) -> bool:
         """Judge the frames that are complete; True when the utterance ended with the last one judged."""
@@ -243,7 +237,8 @@ class Capture:
     def _begin(self, detection: Detection) -> None:
         self._detection = detection
         waited_bytes = (detection.sample - detection.rose_sample) * SAMPLE_BYTES
-        self._forget(self._pre_roll_bytes + waited_bytes)
+        self._audio = self._before.last(self._pre_roll_bytes + waited_bytes)
+        self._before.clear()
         self._judged_bytes = len(self._audio) - waited_bytes
         self._endpoint = Endpoint(self._settings)
         self._detector = self._new_detector()
@@ -251,8 +246,8 @@ class Capture:
     def _finish(self, length_bytes: int) -> UtteranceFinished:
         start_sample = self._position - len(self._audio) // SAMPLE_BYTES
         pcm = bytes(self._audio[:length_bytes])
-        # A new buffer, so that the next pre-roll does not stand where the utterance stood.
-        self._audio = self._audio[length_bytes:]
+        self._before.add(bytes(self._audio[length_bytes:]))
+        self._audio = bytearray()
         self._ended_at = start_sample + length_bytes // SAMPLE_BYTES
         span_ms = self._endpoint.speech_span_ms
         spoken = None

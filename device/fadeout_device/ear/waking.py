@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from fadeout_device.ear.capture import RATE_HZ, SAMPLE_BYTES, Detection
+from fadeout_device.ear.ring import Ring
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -143,7 +144,9 @@ class SecondStage:
     def __init__(self, engine: Engine, cutoffs: Mapping[str, float]) -> None:
         self._engine = engine
         self._cutoffs = dict(cutoffs)
-        self._recent = bytearray(_ASKED_BYTES)
+        self._recent = Ring(_ASKED_BYTES)
+        # What came since the engine was given something; while anything is asked.
+        self._rest = bytearray()
         self._position = 0
         self._given_to = 0
         self._best: dict[str, float] = {}
@@ -171,7 +174,7 @@ class SecondStage:
     def reset(self) -> None:
         """Start afresh: the next sample is number 0, and there was silence before."""
         self._end()
-        self._recent = bytearray(_ASKED_BYTES)
+        self._recent.clear()
         self._position = 0
 
     def _ask(self, detection: Detection) -> Iterator[Detection]:
@@ -181,20 +184,21 @@ class SecondStage:
         if not self._asked:
             self._engine.reset()
             self._best = {}
-            self._hear(bytes(self._recent))
+            self._hear(bytes(self._recent.last(_ASKED_BYTES).rjust(_ASKED_BYTES, b"\0")))
             self._given_to = self._position
         self._asked.setdefault(detection.word, detection)
         yield from self._answers()
 
     def _take(self, pcm: bytes, may_wake: Callable[[Detection], bool]) -> Iterator[Detection]:
         self._position += len(pcm) // SAMPLE_BYTES
-        self._recent += pcm
-        while self._is_asked(may_wake) and self._position - self._given_to >= STEP_SAMPLES:
-            start = len(self._recent) - (self._position - self._given_to) * SAMPLE_BYTES
-            self._hear(bytes(self._recent[start : start + _STEP_BYTES]))
+        self._recent.add(pcm)
+        if self._asked:
+            self._rest += pcm
+        while self._is_asked(may_wake) and len(self._rest) >= _STEP_BYTES:
+            self._hear(bytes(self._rest[:_STEP_BYTES]))
+            del self._rest[:_STEP_BYTES]
             self._given_to += STEP_SAMPLES
             yield from self._answers()
-        del self._recent[: max(len(self._recent) - _ASKED_BYTES, 0)]
 
     def _is_asked(self, may_wake: Callable[[Detection], bool]) -> bool:
         """Whether anything is still asked, now that maybe something has woken."""
@@ -226,4 +230,5 @@ class SecondStage:
     def _end(self) -> None:
         self._engine.reset()
         self._asked.clear()
+        self._rest.clear()
         self._best = {}

@@ -102,7 +102,7 @@ def test_audio_before_the_pre_roll_is_forgotten() -> None:
     capture = Capture(SETTINGS, LoudIsSpeech)
     for _ in range(50):
         capture.feed(audio("..."))
-    assert len(capture._audio) == PRE_ROLL * 2
+    assert (len(capture._before), len(capture._audio)) == (PRE_ROLL * 2, 0)
 
 
 def test_a_detection_outside_the_block_is_refused() -> None:

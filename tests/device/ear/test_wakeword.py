@@ -12,6 +12,7 @@ import numpy as np
 import pymicro_wakeword
 import pytest
 
+from fadeout_device.cli.__main__ import main
 from fadeout_device.config import Config, UtteranceSettings
 from fadeout_device.ear.adapters.audiofile import AudioFile
 from fadeout_device.ear.adapters.wakeword import engine, wake_words
@@ -245,15 +246,39 @@ def test_seconds_heard_together_score_as_one_after_the_other(spoken: Spoken) -> 
 
 
 @pytest.mark.parametrize("damage", ["cut short", "of the other engine"])
-@pytest.mark.parametrize("engine", ["microwakeword", "openwakeword"])
-def test_a_damaged_model_is_an_error_and_no_crash(damage: str, engine: str, own: Path) -> None:
+@pytest.mark.parametrize("engine_name", ["microwakeword", "openwakeword"])
+def test_a_damaged_model_is_one_error_and_no_crash(
+    damage: str, engine_name: str, own: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     openwakeword = pytest.importorskip("pyopen_wakeword")
     tflite = own.with_suffix(".tflite")
     theirs = Path(openwakeword.__file__).parent / "models" / "alexa.tflite"
     if damage == "cut short":
         tflite.write_bytes(tflite.read_bytes()[:5_000])
-    elif engine == "microwakeword":
+    elif engine_name == "microwakeword":
         shutil.copy(theirs, tflite)
-    given = own if engine == "microwakeword" else tflite
+    given = own if engine_name == "microwakeword" else tflite
+    config = tmp_path / "f.toml"
+    config.write_text(f'[wake]\nwords = ["{given}"]\n')
     with pytest.raises(PolicyError, match=r"computer\.tflite: cannot be run"):
         wake_words(WakeSettings(words=(str(given),)))
+    # The library says nothing over it, and so is told before anything is started.
+    assert main(["check-config", str(config)]) == 78
+    out, err = capfd.readouterr()
+    assert (out, len(err.splitlines())) == ("", 2)
+    assert err.startswith(
+        f"error: {config}:2: wake.words.0: {tflite}: cannot be run\nhint: expected a whole model"
+    )
+
+
+def test_a_second_model_that_cannot_be_run_is_told_before_anything_is_started(
+    own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("pyopen_wakeword")
+    config = tmp_path / "f.toml"
+    config.write_text(
+        f'[wake]\nwords = ["{own}"]\nsecond_stage = "openwakeword"\n'
+        f'second_stage_models = {{ computer = "{own.with_suffix(".tflite")}" }}\n'
+    )
+    assert main(["check-config", str(config)]) == 78
+    assert "f.toml:4: wake.second_stage_models.computer" in capsys.readouterr().err

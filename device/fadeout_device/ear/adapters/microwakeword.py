@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pymicro_wakeword import MicroWakeWord, MicroWakeWordFeatures, Model
 from pymicro_wakeword.wakeword import TfLiteWakeWord
 
+from fadeout_device.ear.adapters.tflite import is_model
 from fadeout_device.ear.waking import Score
 from fadeout_device.wake_words import not_a_model, tflite_of
 
@@ -98,7 +99,7 @@ def _own(model: WakeModel, path: Path) -> MicroWakeWord:
     tflite = tflite_of(path)
     # The library would go on with a null pointer.
     runtime = TfLiteWakeWord(known.libtensorflowlite_c_path)
-    if not runtime.lib.TfLiteModelCreateFromFile(str(tflite).encode()):
+    if not is_model(runtime.lib, tflite):
         raise not_a_model(model, tflite)
     try:
         return MicroWakeWord.from_config(path)

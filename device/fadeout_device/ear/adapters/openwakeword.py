@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pyopen_wakeword import Model, OpenWakeWord, OpenWakeWordFeatures
 
+from fadeout_device.ear.adapters.tflite import is_model
 from fadeout_device.ear.capture import SAMPLE_BYTES
 from fadeout_device.ear.waking import STEP_SAMPLES, Score
 from fadeout_device.wake_words import not_a_model
@@ -106,7 +107,7 @@ class OpenWakeWords:
 
     def _own(self, model: WakeModel, path: Path) -> OpenWakeWord:
         # The library would go on with a null pointer, or with a tensor of another size.
-        if not self._features.lib.TfLiteModelCreateFromFile(str(path).encode()):
+        if not is_model(self._features.lib, path):
             raise not_a_model(model, path)
         loaded = OpenWakeWord.from_model(path)
         dimensions = loaded.lib.TfLiteTensorNumDims(loaded.input_tensor)

@@ -43,6 +43,18 @@ def engines(settings: WakeSettings) -> list[MicroWakeWords | OpenWakeWords]:
     return [engine(name, [model for model in models if model.engine == name]) for name in names]
 
 
+def check_own(settings: WakeSettings) -> None:
+    """Load the models that somebody brought, as the ear would, and let go of them.
+
+    Raises:
+        PolicyError: one cannot be run, or is not there.
+    """
+    check_files(settings)
+    for model in (*first_models(settings), *second_models(settings)):
+        if model.path is not None:
+            engine(model.engine, [model])
+
+
 def wake_words(settings: WakeSettings) -> WakeWords:
     """Return what listens for the words of the configuration. Raises PolicyError, as `engines` does."""
     listening = engines(settings)
