@@ -94,7 +94,11 @@ def test_the_integrator_s_outcome_is_the_recording_s(home: Home, tmp_path: Path)
         assert kept(home, right) == ("served", "done", ["audio", "action"]), "as the rules for served say"
 
         erased, event = ask_for(home, house, "light.on")
+        another, _ = ask_for(home, house, "light.off")
         assert home.ask("erase", erased)["items"] == 1
+        wait_for(
+            lambda: "audio" in kept(home, another)[2], "the next process, which knows of nobody's waiting"
+        )
         house.report(event, "failed")
         unsaid, _ = ask_for(home, house, "light.off")
         assert erased not in home.held()
