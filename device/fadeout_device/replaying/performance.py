@@ -133,7 +133,7 @@ class Performance:
                 if said["type"] == "broken":
                     raise UnavailableError(
                         f"the file cannot be played: {said['error']}",
-                        "list what can be played into with: aplay -L",
+                        "is the device that plays still there? aplay -L lists them",
                     )
                 step = take.hear(said, LEAD_S)
                 is_late = time.monotonic() - began_mono_s > _MARK_S

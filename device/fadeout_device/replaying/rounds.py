@@ -23,7 +23,7 @@ from fadeout_device.config import load
 from fadeout_device.errors import UsageError
 from fadeout_device.replaying.events import Event
 from fadeout_device.replaying.performance import Performance
-from fadeout_device.replaying.sound_loop import Devices, Loop, opened
+from fadeout_device.replaying.sound_loop import Devices, Loop, missing_plug_in, opened
 from fadeout_device.supervisor import Refused, Room, Supervisor
 
 if TYPE_CHECKING:
@@ -146,7 +146,10 @@ class Replaying:
             performing = pool.submit(performance.run)
             performing.add_done_callback(lambda _: supervisor.stop())
             try:
-                self._supervise(supervisor)
+                is_heard = self._supervise(supervisor)
+                hint = None if is_heard or self._job.devices else missing_plug_in()
+                if hint is not None:
+                    self._events.put(Event(-1, "note", {"text": f"hint: {hint}"}))
             finally:
                 performance.stop()
             performing.result()

@@ -36,6 +36,7 @@ _BEST_HZ = 16_000
 _CHANNEL_MAP = "front-left,front-right,rear-left,rear-right,front-center,lfe,side-left,side-right"
 """ALSA's order for eight, which is how the ear opens a sound server for the sake of one channel."""
 _WIDEST = 8
+_PLUG_INS = ("lib*/alsa-lib/*_pcm_pulse.so", "lib*/*/alsa-lib/*_pcm_pulse.so")
 _START_S = 60.0
 _IDLE_S = 60
 _MOST_PLACE_BYTES = 75
@@ -131,6 +132,13 @@ def opened(devices: Devices | None, microphone: MicrophoneSettings) -> Iterator[
         play = ("pacat", "--raw", "--format=s16le", f"--device={OWN}", "--client-name=fadeout")
         shape = ("--rate={rate}", "--channels={channels}", "--channel-map={map}")
         yield Loop(OWN, (*play, *shape), environment)
+
+
+def missing_plug_in() -> str | None:
+    """Return the hint for an ear that sees no microphone in a loop of our own; None: it has what it needs."""
+    if any(path for place in _PLUG_INS for path in Path("/usr").glob(place)):
+        return None
+    return "ALSA's plug-in for PulseAudio is missing: sudo apt-get install libasound2-plugins"
 
 
 def _require(program: str, package: str) -> None:

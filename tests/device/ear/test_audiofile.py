@@ -159,6 +159,10 @@ def bad_file(folder: Path, kind: str) -> Path:
         suffix, form, share = CUT[kind]
         path = tone(folder / f"bad.{suffix}", 48_000, 1, **form)
         path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    elif kind == "pages of a Vorbis":
+        path = tone(folder / "bad.ogg", 48_000)
+        whole = path.read_bytes()
+        path.write_bytes(whole[: whole.rindex(b"OggS")])
     elif kind == "pipe":
         os.mkfifo(path)
     elif kind == "circle":
@@ -196,6 +200,7 @@ def bad_file(folder: Path, kind: str) -> Path:
         pytest.param("half a Vorbis", "is cut short: its last page of Ogg", id="half of an Ogg file is gone"),
         pytest.param("most of a Vorbis", "is cut short: its last page of Ogg", id="the end of it is gone"),
         pytest.param("start of a Vorbis", "is cut short: its last page of Ogg", id="there is its start only"),
+        pytest.param("pages of a Vorbis", "is cut short: its last page of Ogg", id="whole pages are gone"),
         pytest.param("half an Opus", "is cut short: its last page of Ogg", id="half of an Opus file is gone"),
         pytest.param("pipe", "is no file: a pipe, or a device", id="a named pipe, for which nobody waits"),
         pytest.param("circle", "too many levels of symbolic links", id="a link to itself"),

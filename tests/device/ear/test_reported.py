@@ -8,8 +8,11 @@ import json
 import numpy as np
 import pytest
 
+from fadeout_device.ear.adapters.vault_link import Delivery
+from fadeout_device.ear.capture import Detection, UtteranceFinished
+from fadeout_device.ear.listening import utterance_message
 from fadeout_device.ear.reported import LOUD, QUIET_SAMPLES, LiveReport, Onsets
-from fadeout_device.messages import EarState
+from fadeout_device.messages import EarState, Kept, Sealed, Told
 from fadeout_device.replaying.mouth import LEAD_S, RATE_HZ, Shaped, mark
 
 STATE = EarState(listening=True, source="loop", overflows=2)
@@ -66,6 +69,28 @@ def test_it_says_how_far_it_has_listened() -> None:
     assert lines[0] == {
         "type": "heard", "sample": 4_320, "idle": True,
         "overflows": 2, "behind": 0, "reopened": 0, "clipped": 0,
+    }  # fmt: skip
+
+
+def test_an_utterance_is_in_hand_until_the_vault_has_answered() -> None:
+    out = io.BytesIO()
+    report = LiveReport(out)
+    finished = UtteranceFinished(
+        Detection(32_000, "okay_nabu", 0.9), 8_000, 0.5, bytes(64_000), (40_000, 48_000)
+    )
+    utterance = utterance_message(finished, 1.0)
+    delivery = Delivery(utterance, b"", 0.0)
+    report.handed_over(finished, utterance, delivery)
+    report.heard(bytes(8_000), STATE, is_idle=True)
+    delivery.answer = Sealed(utterance.delivery, "", (Kept("audio", 1_000),), Told("held", held=2))
+    report.heard(bytes(8_000), STATE, is_idle=True)
+    before, said, after = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert (before["idle"], after["idle"]) == (False, True)
+    assert said == {
+        "type": "utterance", "start_s": 0.5, "wake_s": 2.0, "wake_word": "okay_nabu", "score": 0.9,
+        "duration_s": 2.0, "speech_s": 0.5, "speech_start_s": 2.5, "speech_end_s": 3.0,
+        "outcome": "failed", "action": "none", "kept": [{"kind": "audio", "expires_at_s": 1_000}],
+        "told": {"what": "held", "erased": 0, "held": 2, "next_end_s": None, "receipt": None},
     }  # fmt: skip
 
 

@@ -37,10 +37,14 @@ def heard(sample: int = 1_000_000, overflows: int = 0) -> Line:
     }  # fmt: skip
 
 
+# Opened anew before anything of the first stream was heard.
+REOPENED: list[Line] = [LISTENING, {**LISTENING, "rate_hz": 48_000}, heard(0)]
 WHOLE = [OPENED, MARK, PLAYED, heard()]
 
 
-def perform(*played: list[Line], names: str = "ab") -> tuple[list[str], list[str], Line, int]:
+def perform(
+    *played: list[Line], names: str = "ab", before: tuple[Line, ...] = (LISTENING, heard(0))
+) -> tuple[list[str], list[str], Line, int]:
     """Perform files of which this is said each time one is played.
 
     Returns:
@@ -53,8 +57,8 @@ def perform(*played: list[Line], names: str = "ab") -> tuple[list[str], list[str
 
     @contextlib.contextmanager
     def play(file: Path, stream: Stream, read: Callable[[IO[bytes]], None]) -> Iterator[None]:
-        assert (stream.source, stream.rate_hz, stream.channels) == ("loop", 16_000, 1)
-        order.append(str(file))
+        assert (stream.source, stream.channels) == ("loop", 1)
+        order.append(str(file) if stream.rate_hz == 16_000 else f"{file} at {stream.rate_hz}")
         read(lines(next(rest)))
         yield
 
@@ -63,7 +67,7 @@ def perform(*played: list[Line], names: str = "ab") -> tuple[list[str], list[str
         performance.read(lines([LISTENING, heard(0)]))
 
     performance = Performance(range(len(names)), [Path(name) for name in names], told.append, play, unmute)
-    performance.read(lines([LISTENING, heard(0)]))
+    performance.read(lines([*before]))
     performance.run()
     counted = next((event.said for event in told if event.what == "microphone"), {})
     came = [f"{event.file} {event.what}" for event in told if event.what not in ("progress", "microphone")]
@@ -90,6 +94,12 @@ def test_what_the_ear_dies_of_is_played_once_more() -> None:
     assert order == ["a", "a", "b"]
     assert came == ["0 file", "0 file", "0 bad_file", "0 done", "1 file", "1 done"]
     assert counted["overflows"] == 2, "what an ear had counted when it died is lost"
+
+
+def test_nothing_is_played_before_something_was_heard() -> None:
+    assert perform(WHOLE, names="a", before=(*REOPENED,))[0] == ["a at 48000"]
+    died: list[Line] = [OPENED, MARK, {"type": "died"}, *REOPENED]
+    assert perform(died, WHOLE, names="a")[0] == ["a", "a at 48000"]
 
 
 def test_an_ear_that_is_muted_by_a_file_hears_the_next() -> None:
