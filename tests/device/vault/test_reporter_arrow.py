@@ -36,17 +36,29 @@ def service(rig: Rig) -> Service:
 
 
 @pytest.fixture
-def report(service: Service) -> Iterator[Callable[[], FakeReporter]]:
-    """Connect a reporter; each call a new one."""
+def visit(service: Service) -> Iterator[Callable[[], FakeReporter]]:
+    """Have a reporter come that has said nothing yet; each call a new one."""
     made: list[FakeReporter] = []
 
-    def connect() -> FakeReporter:
+    def come() -> FakeReporter:
         made.append(FakeReporter(service))
         return made[-1]
 
-    yield connect
+    yield come
     for reporter in made:
         reporter.close()
+
+
+@pytest.fixture
+def report(visit: Callable[[], FakeReporter]) -> Callable[[], FakeReporter]:
+    """Have a reporter come that is connected to the broker; each call a new one."""
+
+    def connect() -> FakeReporter:
+        reporter = visit()
+        reporter.connect()
+        return reporter
+
+    return connect
 
 
 def _wait_until(service: Service, condition: Callable[[], bool]) -> None:
@@ -58,11 +70,11 @@ def _wait_until(service: Service, condition: Callable[[], bool]) -> None:
 
 
 def test_events_wait_for_the_broker_and_are_made_when_they_are_sent(
-    rig: Rig, service: Service, report: Callable[[], FakeReporter]
+    rig: Rig, service: Service, visit: Callable[[], FakeReporter]
 ) -> None:
     service.seal(utterance(), AUDIO)
     (action,) = (item for item in rig.store.index.live() if item.item_class.kind == "action")
-    reporter = report()
+    reporter = visit()
     assert reporter.receive() == arrow.Configure(SETTINGS, "sp-test")
     rig.clock.now_s += 3600
     reporter.link(connected=True)
@@ -78,7 +90,6 @@ def test_an_event_whose_item_is_erased_on_its_way_is_recalled_once(
 ) -> None:
     service.seal(utterance(), AUDIO)
     reporter = report()
-    reporter.connect()
     publish = reporter.receive_event()
     assert isinstance(publish.payload, contract.ActionEvent)
     service.erase_items(rig.store.index.live())
@@ -94,7 +105,6 @@ def test_what_was_not_acknowledged_is_sent_again_with_the_life_it_has_left(
 ) -> None:
     service.seal(utterance(), AUDIO)
     reporter = report()
-    reporter.connect()
     first = reporter.receive_event()
     reporter.link(connected=False)
     rig.clock.now_s += 600
@@ -115,7 +125,6 @@ def test_the_event_of_an_erased_item_is_never_sent_only_its_withdrawal(
     service: Service, report: Callable[[], FakeReporter]
 ) -> None:
     reporter = report()
-    reporter.connect()
     service.seal(utterance(), AUDIO)
     first = reporter.receive_event().payload
     assert isinstance(first, contract.ActionEvent)
@@ -136,7 +145,6 @@ def test_what_nobody_was_told_of_is_not_told_and_needs_no_notice(
     Desk(service).erase(questions.Erase(last=1))
     assert rig.store.outbox.notices.given() == 0
     reporter = report()
-    reporter.connect()
     assert isinstance(reporter.receive_event().payload, contract.ReceiptEvent)
     assert reporter.arrow._in_flight
 
@@ -146,7 +154,6 @@ def test_what_the_broker_says_of_one_that_is_gone_is_not_taken_for_the_next(
 ) -> None:
     """SQLite gives the number of a row that is gone to the next one: an event was lost by that once."""
     reporter = report()
-    reporter.connect()
     service.seal(utterance(), AUDIO)
     first = reporter.receive_event()
     (before,) = rig.store.outbox.lines()
@@ -174,7 +181,6 @@ def test_the_event_of_an_ended_item_is_never_sent(
     rig.clock.now_s += 2 * 86400
     service.seal(utterance(), AUDIO)
     reporter = report()
-    reporter.connect()
     event = reporter.receive_event().payload
     assert isinstance(event, contract.ActionEvent)
     assert event.ttl > 80000, "the younger one's"
@@ -187,7 +193,6 @@ def test_a_reporter_never_holds_more_than_it_may(
     for _ in range(arrow.MAX_IN_FLIGHT + 10):
         service.seal(utterance(), AUDIO)
     reporter = report()
-    reporter.connect()
     _wait_until(service, lambda: len(reporter.arrow._in_flight) == arrow.MAX_IN_FLIGHT - 2)
     with service.lock:
         service.on_change()
@@ -203,11 +208,11 @@ def test_a_reporter_never_holds_more_than_it_may(
 
 
 def test_a_reporter_that_breaks_the_protocol_is_dropped_and_the_next_is_served(
-    service: Service, report: Callable[[], FakeReporter]
+    service: Service, visit: Callable[[], FakeReporter], report: Callable[[], FakeReporter]
 ) -> None:
     service.seal(utterance(), AUDIO)
     for hostile in (b"{}\n", b"x" * 9000 + b"\n", b'{"say":"published","seq":"1"}\n'):
-        reporter = report()
+        reporter = visit()
         reporter.receive()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(threading, "excepthook", lambda _args: None)
@@ -215,7 +220,6 @@ def test_a_reporter_that_breaks_the_protocol_is_dropped_and_the_next_is_served(
             reporter.thread.join(60)
         assert not reporter.thread.is_alive()
     reporter = report()
-    reporter.connect()
     assert isinstance(reporter.receive_event().payload, contract.ActionEvent)
 
 
@@ -229,7 +233,6 @@ def test_an_alarm_is_reported_once_and_so_is_its_end(
     rig: Rig, service: Service, report: Callable[[], FakeReporter]
 ) -> None:
     reporter = report()
-    reporter.connect()
     with service.lock:
         service.alarms.set("canary", "it lives")
         service.on_change()
@@ -271,7 +274,6 @@ def test_what_cannot_be_opened_for_now_is_told_later(
     for _ in range(3):
         service.seal(utterance(), AUDIO)
     reporter = report()
-    reporter.connect()
     for _ in range(4):
         reporter.say(arrow.Published(reporter.receive_publish().seq))
     with service.lock:
@@ -292,7 +294,6 @@ def test_what_stands_at_the_broker_is_handed_over_on_connect_and_when_it_changes
 ) -> None:
     service.seal(utterance(), AUDIO)
     reporter = report()
-    reporter.connect()
     stands = [reporter.receive_publish() for _ in range(4)]
     before, info, policy, state = (publish.payload for publish in stands)
     assert isinstance(before, contract.EraseBefore)
@@ -333,7 +334,6 @@ def test_an_action_that_is_not_of_the_list_is_told_as_other(
     for action in ("light.on", "light.off", "none"):
         service.seal(utterance(action=action, outcome="served"), AUDIO)
     reporter = report()
-    reporter.connect()
     told = [reporter.receive_event().payload for _ in range(3)]
     assert [event.action for event in told if isinstance(event, contract.ActionEvent)] == [
         "light.on", "other", "none",
@@ -345,7 +345,6 @@ def test_an_action_that_is_not_of_the_list_is_told_as_other(
 
 def test_the_watermark_follows_the_notices(service: Service, report: Callable[[], FakeReporter]) -> None:
     reporter = report()
-    reporter.connect()
     ids = []
     for _ in range(3):
         service.seal(utterance(), AUDIO)
@@ -360,7 +359,6 @@ def test_the_watermark_follows_the_notices(service: Service, report: Callable[[]
 
 def test_several_that_go_together_share_notices(service: Service, report: Callable[[], FakeReporter]) -> None:
     reporter = report()
-    reporter.connect()
     told = []
     for _ in range(20):
         service.seal(utterance(), AUDIO)
@@ -378,7 +376,6 @@ def test_nothing_goes_before_a_watermark_after_which_everything_is_forgotten(
     rig: Rig, service: Service, report: Callable[[], FakeReporter]
 ) -> None:
     reporter = report()
-    reporter.connect()
     stands = [reporter.receive_publish() for _ in range(4)]
     with service.lock:
         with rig.store.index.transaction():
@@ -395,7 +392,6 @@ def test_the_end_of_an_item_that_was_shortened_is_told(
     rig: Rig, service: Service, report: Callable[[], FakeReporter]
 ) -> None:
     reporter = report()
-    reporter.connect()
     service.seal(utterance(), AUDIO)
     told = reporter.expect(contract.ActionEvent)
     with service.lock:
@@ -417,7 +413,6 @@ def test_a_receipt_is_signed_and_numbered(
         service.seal(utterance(), AUDIO)
         Desk(service).erase(questions.Erase(last=1))
     reporter = report()
-    reporter.connect()
     receipts = [reporter.expect(contract.ReceiptEvent) for _ in range(2)]
     assert [(receipt.n, receipt.items, receipt.reason) for receipt in receipts] == [
         (1, 2, "user"), (2, 2, "user"),
@@ -435,7 +430,6 @@ def test_a_receipt_is_not_told_after_a_day(
     service.seal(utterance(), AUDIO)
     Desk(service).erase(questions.Erase(last=1))
     reporter = report()
-    reporter.connect()
     assert reporter.expect(contract.ReceiptEvent).n == 2, "the gap tells that one was missed"
 
 
@@ -443,7 +437,6 @@ def test_what_a_subscriber_acknowledges_is_written(
     rig: Rig, service: Service, report: Callable[[], FakeReporter]
 ) -> None:
     reporter = report()
-    reporter.connect()
     service.seal(utterance(), AUDIO)
     reporter.expect(contract.ActionEvent)
     Desk(service).erase(questions.Erase(last=1))
@@ -458,7 +451,6 @@ def test_what_the_reporter_drops_is_counted_and_does_not_come_again(
 ) -> None:
     service.seal(utterance(), AUDIO)
     reporter = report()
-    reporter.connect()
     event = reporter.receive_event()
     reporter.say(arrow.Dropped(event.seq, "$.payload.ttl"))
     _wait_until(service, lambda: rig.store.outbox.count() == 0)
@@ -469,7 +461,6 @@ def test_whether_commands_reach_us_is_told_until_the_connection_ends(
     service: Service, report: Callable[[], FakeReporter]
 ) -> None:
     reporter = report()
-    reporter.connect()
     reporter.say(arrow.Incoming(works=False, detail="the ACL swallows it"))
     _wait_until(service, lambda: Desk(service).status().commands == "do not reach us: the ACL swallows it")
     reporter.say(arrow.Incoming(works=True))
@@ -482,10 +473,9 @@ def test_whether_commands_reach_us_is_told_until_the_connection_ends(
 
 
 def test_a_device_that_leaves_is_cleared_and_stays_quiet_until_it_comes_back(
-    rig: Rig, service: Service, report: Callable[[], FakeReporter]
+    rig: Rig, service: Service, visit: Callable[[], FakeReporter], report: Callable[[], FakeReporter]
 ) -> None:
     reporter = report()
-    reporter.connect()
     service.seal(utterance(), AUDIO)
     reporter.expect(contract.ActionEvent)
     era = rig.store.outbox.notices.era
@@ -501,7 +491,7 @@ def test_a_device_that_leaves_is_cleared_and_stays_quiet_until_it_comes_back(
     _wait_until(service, lambda: rig.store.outbox.departure == "done")
     assert rig.store.outbox.count() == 0, "nothing waits that nobody is to be told"
     reporter.close()
-    again = report()
+    again = visit()
     service.seal(utterance(), AUDIO)
     Desk(service).erase(questions.Erase(everything=True))
     assert not again.has_more(), "not even the settings"
@@ -517,7 +507,6 @@ def test_leaving_waits_for_a_broker_that_is_there(
     service: Service, report: Callable[[], FakeReporter]
 ) -> None:
     reporter = report()
-    reporter.connect()
     _wait_until(service, lambda: service.broker == "connected")
     departed: list[answers.Departed] = []
     asker = threading.Thread(target=lambda: departed.append(Desk(service).forget(questions.Forget())))
@@ -534,7 +523,6 @@ def test_a_reset_clears_the_broker_of_the_device_that_was(
     rig: Rig, service: Service, report: Callable[[], FakeReporter]
 ) -> None:
     reporter = report()
-    reporter.connect()
     _wait_until(service, lambda: service.broker == "connected")
     service.seal(utterance(), AUDIO)
     erased: list[answers.Erased] = []
@@ -557,12 +545,12 @@ def test_a_reset_clears_the_broker_of_the_device_that_was(
     ],
 )
 def test_a_reset_without_a_broker_says_how_to_clear_it_by_hand(
-    rig: Rig, service: Service, report: Callable[[], FakeReporter], named: str | None, shown: str
+    rig: Rig, service: Service, visit: Callable[[], FakeReporter], named: str | None, shown: str
 ) -> None:
     if named is not None:
         with rig.store.index.transaction():
             rig.store.index.set_meta("node", named)
-    reporter = report()
+    reporter = visit()
     reporter.receive()
     reporter.link(connected=False)
     _wait_until(service, lambda: service.broker == "gone")
@@ -580,7 +568,6 @@ def test_a_new_process_goes_on_where_this_one_stopped(
 ) -> None:
     service.seal(utterance(), AUDIO)
     reporter = report()
-    reporter.connect()
     event = reporter.receive_event()
     with service.lock:
         service.alarms.set("canary", "it lives")
