@@ -29,6 +29,8 @@ MAX_SAID = 10_000
 """Ways to say all sentences of a file together."""
 MAX_ENTRIES = 200
 """Entries of a list, and of a table."""
+ABOUT_DATA = "data."
+"""How the ids begin that fadeout itself obeys."""
 RESERVED = ("none", "other")
 """What the contract says for no action, and for one that is not in the list."""
 

@@ -128,10 +128,12 @@ class RecogniserSettings(_Table, frozen=True):
     """The Wyoming server's socket."""
     actions: str | None = None
     """The actions file; None: the one that comes with fadeout."""
-    least_ratio: Annotated[float, Meta(ge=-100.0, le=0.0)] = -2.6
+    least_ratio: Annotated[float, Meta(ge=-100.0, le=0.0)] = -2.8
     """How much less likely than any phones a sentence may be: natural logarithm per 10 ms of speech."""
-    most_beside: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.2
-    """The share of speech that may lie beside the sentence."""
+    least_ratio_data: Annotated[float, Meta(ge=-100.0, le=0.0)] = -2.4
+    """The same for the actions `data.…`, of which most erase."""
+    most_beside: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.1
+    """The share of what is spoken that may lie beside the sentence."""
     timeout_s: Annotated[float, Meta(ge=1.0, le=60.0)] = 10.0
     """An utterance that is not recognised within so many seconds fails."""
 

@@ -3,6 +3,7 @@
 200 sentences, half of them outside of the list, by four voices of flite and two of espeak-ng;
 by flite's also with noise and in rooms. An action counts as right when it is the sentence's own,
 and as false when the sentence has none. Takes some ten minutes on two cores; --quick a tenth.
+Plain grammar is what the grammar came up with before anything was rejected.
 """
 
 from __future__ import annotations
@@ -15,16 +16,20 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import recogniser_development
 from measured import Measurement, at_most
 from pocketsphinx import Config, Decoder, get_model_path
-from recogniser_speech import CONDITIONS, ESPEAK, FLITE, PROGRAMS, Clip, clips
+from recogniser_speech import CONDITIONS, FLITE, NEAR_DATA, PROGRAMS, Clip, clips
 from rich.progress import track
 
+from fadeout_device.actions import ABOUT_DATA
 from fadeout_device.actions_file import load_actions
 from fadeout_device.config import RecogniserSettings
+from fadeout_device.ear.adapters.audiofile import AudioFile
 from fadeout_device.ear.adapters.decoder_line import DecoderLine
 from fadeout_device.ear.adapters.sphinx import Sphinx
 from fadeout_device.ear.recognition import judged
+from fadeout_device.errors import AudioDataError
 
 if TYPE_CHECKING:
     import argparse
@@ -34,6 +39,8 @@ SUMMARY = "how often the recogniser is right, and what it costs"
 SETTINGS = RecogniserSettings(engine="pocketsphinx", timeout_s=60.0)
 ACTIONS = load_actions(SETTINGS)
 LEAST_RIGHT, MOST_FALSE, MOST_CPU = 95.0, 2.0, 0.05
+PEOPLE = "people"
+AUDIO = {".wav", ".flac", ".ogg", ".mp3"}
 _BYTES_PER_SECOND = 32_000
 
 
@@ -54,40 +61,78 @@ class Result(NamedTuple):
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add this verb's options."""
     parser.add_argument("--quick", action="store_true", help="a tenth of it")
+    parser.add_argument(
+        "--development",
+        action="store_true",
+        help="what the thresholds were chosen on, instead (needs festival)",
+    )
+    parser.add_argument(
+        "--clips",
+        type=Path,
+        metavar="DIR",
+        help="recordings of people, too, none of whom says a sentence of the list",
+    )
     parser.add_argument("--raw", type=Path, metavar="FILE", help="write a line of JSON for each clip")
 
 
 def measure(arguments: argparse.Namespace) -> list[Measurement]:
     """Say everything, listen, and count."""
-    if missing := [program for program in PROGRAMS if shutil.which(program) is None]:
-        raise SystemExit(f"not installed: {', '.join(missing)}: see scripts/setup")
-    results = list(_results(clips(ACTIONS, is_quick=arguments.quick)))
+    programs = (*PROGRAMS, recogniser_development.PROGRAM) if arguments.development else PROGRAMS
+    if missing := [program for program in programs if shutil.which(program) is None]:
+        raise SystemExit(
+            f"not installed: {', '.join(missing)}: see scripts/setup, and for text2wave festival"
+        )
+    voices: tuple[str, ...] = FLITE
+    if arguments.development:
+        voices, said = recogniser_development.VOICES, recogniser_development.clips(ACTIONS)
+    else:
+        said = clips(ACTIONS, is_quick=arguments.quick)
+    results = list(_results(said))
     if arguments.raw:
         _write(arguments.raw, results)
+    return [*_heard(results, voices), *_of_people(arguments.clips), *_cost(results)]
+
+
+def _heard(results: list[Result], voices: tuple[str, ...]) -> list[Measurement]:
+    near = [result for result in results if result.clip.text in NEAR_DATA]
+    results = [result for result in results if result.clip.text not in NEAR_DATA]
     clean = [result for result in results if result.clip.condition == "clean"]
-    flite = [result for result in clean if result.clip.voice in FLITE]
-    rows = [
-        _right("flite, four voices: right", flite, LEAST_RIGHT),
-        _false("flite, four voices: false actions", flite, MOST_FALSE),
-        _right("  plain grammar: right", flite, plain=True),
-        _false("  plain grammar: false actions", flite, plain=True),
-    ]
-    for voice in (*FLITE, *ESPEAK):
-        own = [result for result in clean if result.clip.voice == voice]
-        rows += [_right(f"{voice}: right", own), _false(f"{voice}: false actions", own)]
+    own = [result for result in clean if result.clip.voice in voices]
+    rows = _rows(f"{len(voices)} voices, clean", own, aims=(LEAST_RIGHT, MOST_FALSE), plain=True)
+    for voice in dict.fromkeys(result.clip.voice for result in clean):
+        of_voice = [result for result in clean if result.clip.voice == voice]
+        rows += _rows(voice, of_voice, aims=(None, MOST_FALSE))
     for condition in list(CONDITIONS)[1:]:
-        own = [result for result in results if result.clip.condition == condition]
-        rows += [
-            _right(f"{condition}: right", own),
-            _false(f"{condition}: false actions", own),
-            _right(f"{condition}, plain: right", own, plain=True),
-            _false(f"{condition}, plain: false actions", own, plain=True),
-        ]
-    length_s = sum(result.length_s for result in clean)
-    cpu = sum(result.cpu_s for result in clean) / length_s
-    plain_cpu = sum(result.plain_cpu_s for result in clean) / length_s
+        under = [result for result in results if result.clip.condition == condition]
+        rows += _rows(condition, under, aims=(None, MOST_FALSE), plain=True)
+    about_data = [result for result in own if (result.clip.action or "").startswith(ABOUT_DATA)]
+    rows += [
+        _right("actions data.…, clean: right", about_data),
+        _data("  false, of all outside", results),
+        _data("  false, of what is nearly one of them", near),
+    ]
+    return rows
+
+
+def _of_people(folder: Path | None) -> list[Measurement]:
+    if folder is None:
+        return []
+    paths = sorted(path for path in folder.rglob("*") if path.suffix in AUDIO)
+    heard = _results([Clip(PEOPLE, str(path), "", None) for path in paths])
+    results = [result for result in heard if result.length_s]
     return [
-        *rows,
+        _false("people, other words: false actions", results, MOST_FALSE),
+        _data("  data.…", results),
+        _false("  plain grammar: false actions", results, plain=True),
+    ]
+
+
+def _cost(results: list[Result]) -> list[Measurement]:
+    clean = [result for result in results if result.clip.condition == "clean"]
+    timed = [result for result in clean if result.plain_cpu_s]
+    cpu = sum(result.cpu_s for result in clean) / sum(result.length_s for result in clean)
+    plain_cpu = sum(result.plain_cpu_s for result in timed) / sum(result.length_s for result in timed)
+    return [
         at_most("processor time, by second of audio", cpu, "s/s", MOST_CPU),
         Measurement("  plain grammar", plain_cpu, "s/s"),
         Measurement("memory of the process", _memory_mb(), "MB"),
@@ -114,24 +159,61 @@ def _begin() -> None:
 
 
 def _listen(clip: Clip) -> Result:
-    pcm = clip.make()
-    sphinx, plain = _DECODERS["sphinx"], _DECODERS["plain"]
+    pcm = clip.make() if clip.voice != PEOPLE else _recorded(Path(clip.condition))
     began_s = time.process_time()
-    likeness = sphinx.likeness(pcm)
+    likeness = _DECODERS["sphinx"].likeness(pcm)
     cpu_s = time.process_time() - began_s
-    began_s = time.process_time()
-    plain.start_utt()
-    plain.process_raw(pcm, full_utt=True)
-    plain.end_utt()
-    plain_cpu_s = time.process_time() - began_s
-    hypothesis = plain.hyp()
+    plain_cpu_s = 0.0
+    if clip.voice in (FLITE[0], recogniser_development.VOICES[0]) and clip.condition == "clean":
+        plain = _DECODERS["plain"]
+        began_s = time.process_time()
+        plain.start_utt()
+        plain.process_raw(pcm, full_utt=True)
+        plain.end_utt()
+        plain_cpu_s = time.process_time() - began_s
     heard = judged(likeness, ACTIONS, SETTINGS)
     return Result(
         clip,
         None if heard.action == "none" else heard.action,
-        ACTIONS.action(hypothesis.hypstr) if hypothesis else None,
+        ACTIONS.action(likeness.words),
         likeness.ratio, likeness.beside, cpu_s, plain_cpu_s, len(pcm) / _BYTES_PER_SECOND,
     )  # fmt: skip
+
+
+def _recorded(path: Path) -> bytes:
+    """Return what is in a file; nothing if it cannot be decoded."""
+    file = None
+    try:
+        file = AudioFile(path)
+        return b"".join(file.blocks())
+    except AudioDataError:
+        return b""
+    finally:
+        if file is not None:
+            file.close()
+
+
+def _rows(
+    what: str, results: list[Result], *, aims: tuple[float | None, float | None], plain: bool = False
+) -> list[Measurement]:
+    least, most = aims
+    inside = [result for result in results if result.clip.action]
+    other = [result for result in inside if result.found and result.found != result.clip.action]
+    rows = [
+        _right(f"{what}: right", results, least),
+        Measurement("  another action", 100 * len(other) / max(1, len(inside)), f"% of {len(inside)}"),
+        _false(f"{what}: false actions", results, most),
+    ]
+    if plain:
+        rows += [_right("  plain grammar: right", results, plain=True)]
+        rows += [_false("  plain grammar: false actions", results, plain=True)]
+    return rows
+
+
+def _data(what: str, results: list[Result]) -> Measurement:
+    outside = [result for result in results if not result.clip.action]
+    false = [result for result in outside if (result.found or "").startswith(ABOUT_DATA)]
+    return Measurement(what, 100 * len(false) / max(1, len(outside)), f"% of {len(outside)}")
 
 
 def _right(

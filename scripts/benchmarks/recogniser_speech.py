@@ -1,8 +1,9 @@
-"""What `scripts/bench recogniser` has said: 200 sentences by six voices, half of them in nobody's grammar.
+"""What `scripts/bench recogniser` has said, by six voices: 200 sentences, half of them in nobody's grammar.
 
-The sentences outside were written before anything was measured, and none of them was
-used to choose a threshold. Some begin as commands do. The speech is Debian's flite and
-espeak-ng, noise and echo are sox's: the same on every machine.
+25 more are nearly a sentence that erases. The sentences outside were written before
+anything was measured, and none of them was used to choose a threshold. Some begin as
+commands do. The speech is Debian's flite and espeak-ng, noise and echo are sox's: the
+same on every machine.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from fadeout_device.actions import Actions
 
 PROGRAMS = ("flite", "espeak-ng", "sox")
@@ -24,16 +27,27 @@ _SEED = 20261128
 _FORM = ("-r", "16000", "-c", "1", "-b", "16")
 _BYTES_PER_SECOND = 32_000
 
-CONDITIONS: dict[str, str] = {
-    "clean": "",
-    "noise, 20 dB": "20",
-    "noise, 10 dB": "10",
-    "noise, 5 dB": "5",
-    "small room": "reverb 30 50 20",
-    "large room": "reverb 60 50 80",
-    "large room, noise, 10 dB": "10 reverb 60 50 80",
+
+class Condition(NamedTuple):
+    """What is done to the speech."""
+
+    snr_db: int | None = None
+    """How far the noise is below the speech; None: no noise."""
+    effect: str = ""
+    """A sox effect."""
+    noise: str = "pinknoise"
+    """The noise, as sox's `synth` calls it."""
+
+
+CONDITIONS = {
+    "clean": Condition(),
+    "noise, 20 dB": Condition(20),
+    "noise, 10 dB": Condition(10),
+    "noise, 5 dB": Condition(5),
+    "small room": Condition(effect="reverb 30 50 20"),
+    "large room": Condition(effect="reverb 60 50 80"),
+    "large room, noise, 10 dB": Condition(10, "reverb 60 50 80"),
 }
-"""What is done to the speech: pink noise so many dB below it, and a sox effect."""
 
 _OUTSIDE = """
 the post office closes at noon on saturday
@@ -138,6 +152,35 @@ no i do not think so
 put the milk in the fridge
 """
 OUTSIDE = _OUTSIDE.strip().splitlines()
+_NEAR_DATA = """
+i forgot what i said
+forget what he just said to you
+for what i have just paid
+forget the past ten years
+forget the last ten chapters
+forget everything you have read today
+forget everyone
+forget everybody else
+forget anything
+we get everything here
+he forgets everything
+you can forget everything about him
+yes i forgot everything
+yes forget it
+guess for everything
+stop whispering
+stop lessening it
+stop listing things
+she stopped listening
+what do you have on
+what do you have for me
+what did you have in mind
+that was for you
+that wasn't for him
+that was not for two
+"""
+NEAR_DATA = _NEAR_DATA.strip().splitlines()
+"""Outside too, and as near to the sentences that erase as anything that is said; counted apart."""
 
 
 class Clip(NamedTuple):
@@ -149,6 +192,9 @@ class Clip(NamedTuple):
     action: str | None
     """What it should lead to."""
 
+    how: Condition = Condition()
+    """What is done to it."""
+
     def make(self) -> bytes:
         """Return it as 16 kHz mono s16le, with the silence before and after that the ear leaves."""
         with tempfile.TemporaryDirectory() as folder:
@@ -156,34 +202,45 @@ class Clip(NamedTuple):
             engine, name = self.voice.split(":")
             if engine == "flite":
                 _run("flite", "-voice", name, "-t", self.text, "-o", raw)
+            elif engine == "festival":
+                text = raw.with_suffix(".txt")
+                text.write_text(self.text, encoding="ascii")
+                _run("text2wave", "-eval", f"(voice_{name})", "-o", raw, text)
             else:
                 _run("espeak-ng", "-v", name, "-s", "150", "-w", raw, self.text)
             _sox(raw, *_FORM, clean, "gain", "-n", "-3", "pad", "0.3", "0.8")
-            snr_db, _, effect = CONDITIONS[self.condition].partition(" ")
-            if snr_db and not snr_db.isdigit():
-                snr_db, effect = "", CONDITIONS[self.condition]
+            effect = self.how.effect
             _sox(clean, *_FORM, ready, *effect.split(), *(("gain", "-n", "-3") if effect else ()))
-            return _with_noise(ready, int(snr_db)) if snr_db else _pcm(ready)
+            snr_db = self.how.snr_db
+            return _pcm(ready) if snr_db is None else _with_noise(ready, snr_db, self.how.noise)
 
 
 def clips(actions: Actions, *, is_quick: bool) -> list[Clip]:
     """Return everything that is said; clean by all voices, the rest by flite's."""
-    said = [*_inside(actions), *((text, None) for text in OUTSIDE)]
+    said = [*inside(actions), *((text, None) for text in OUTSIDE)]
     assert len(said) == 2 * len(OUTSIDE)  # noqa: S101 - half and half
+    near: list[tuple[str, str | None]] = [(text, None) for text in NEAR_DATA]
     found = []
-    for condition in CONDITIONS:
+    for condition, how in CONDITIONS.items():
         is_clean = condition == "clean"
         step = (10 if is_clean else 25) if is_quick else (1 if is_clean else 4)
         for voice in (*FLITE, *ESPEAK) if is_clean else FLITE:
-            found += [Clip(voice, condition, text, action) for text, action in said[::step]]
+            of_voice = [*said[::step], *near[::step]]
+            found += [Clip(voice, condition, text, action, how) for text, action in of_voice]
     return found
 
 
-def _inside(actions: Actions) -> list[tuple[str, str]]:
-    """Return as many sentences of the list: of each action in turn another way to say it."""
-    draw = random.Random(_SEED)  # noqa: S311 - no secret
+def inside(actions: Actions, seed: int = _SEED, without: Collection[str] = ()) -> list[tuple[str, str]]:
+    """Return as many sentences of the list: of each action in turn another way to say it.
+
+    Args:
+        actions: the list.
+        seed: chooses.
+        without: ways not to be said; an action that can be said in no other way is left out.
+    """
+    draw = random.Random(seed)  # noqa: S311 - no secret
     ways = {
-        action: [text for text, other in actions.by_words.items() if other == action]
+        action: [text for text, other in actions.by_words.items() if other == action and text not in without]
         for action in actions.ids
     }
     for texts in ways.values():
@@ -194,14 +251,14 @@ def _inside(actions: Actions) -> list[tuple[str, str]]:
     return found[: len(OUTSIDE)]
 
 
-def _with_noise(path: Path, snr_db: int) -> bytes:
-    """Return the audio with pink noise so many dB below the speech."""
+def _with_noise(path: Path, snr_db: int, kind: str) -> bytes:
+    """Return the audio with noise so many dB below the speech."""
     import numpy as np  # noqa: PLC0415 - only here
 
     samples = np.frombuffer(_pcm(path), "<i2").astype(float)
     noise_path = path.with_name("noise.wav")
     seconds = len(samples) * 2 / _BYTES_PER_SECOND
-    _sox("-n", *_FORM, noise_path, "synth", str(seconds), "pinknoise", "gain", "-n", "-10")
+    _sox("-n", *_FORM, noise_path, "synth", str(seconds), kind, "gain", "-n", "-10")
     noise = np.frombuffer(_pcm(noise_path), "<i2").astype(float)[: len(samples)]
     loud = np.abs(samples) > 0.01 * np.abs(samples).max()
     power = np.mean(samples[loud] ** 2)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from fadeout_device.actions import ABOUT_DATA
+
 if TYPE_CHECKING:
     from fadeout_device.actions import Actions
     from fadeout_device.config import RecogniserSettings
@@ -48,9 +50,10 @@ class Likeness(NamedTuple):
     words: str
     """The likeliest sentence, or the beginning of one; empty: none."""
     ratio: float
-    """How much likelier the sentence is than any phones, as a natural logarithm per 10 ms of it."""
+    """How much likelier the sentence is than any phones, as a natural logarithm per 10 ms: half of it the
+    mean of the whole sentence, half that of the 0.3 s which fit worst."""
     beside: float
-    """The share of speech that is not part of the sentence, 0 to 1."""
+    """The share of what was spoken as loud as the sentence that is not part of it, 0 to 1."""
 
     def __repr__(self) -> str:
         """Say only the numbers: words are speech."""
@@ -62,7 +65,9 @@ def judged(likeness: Likeness, actions: Actions, settings: RecogniserSettings) -
 
     Of a rejected one no words are kept: what the grammar came up with was not said.
     """
-    if likeness.ratio < settings.least_ratio or likeness.beside > settings.most_beside:
-        return NOTHING
     action = actions.action(likeness.words)
-    return NOTHING if action is None else Heard(action, likeness.words)
+    if action is None or likeness.beside > settings.most_beside:
+        return NOTHING
+    # What was erased by mistake cannot be had back; what was not heard can be said again.
+    least = settings.least_ratio_data if action.startswith(ABOUT_DATA) else settings.least_ratio
+    return Heard(action, likeness.words) if likeness.ratio >= least else NOTHING

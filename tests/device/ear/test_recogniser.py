@@ -71,6 +71,7 @@ def test_a_sentence_of_the_list_is_heard(line: DecoderLine, text: str, voice: st
         ("the train to the airport leaves at seven in the morning", "rms"),
         ("we could have dinner at the old place by the river", "slt"),
         ("the kitchen was turned into an office last summer", "awb"),
+        ("that was not for sale", "rms"),
     ],
 )
 def test_a_sentence_outside_of_it_is_rejected_with_its_words(
@@ -156,12 +157,21 @@ def test_the_words_that_ship_all_have_a_sound() -> None:
         pytest.param(Likeness(LIGHT, -1.0, 0.1), Heard("light.on", LIGHT), id="like it"),
         pytest.param(Likeness(LIGHT, -2.7, 0.1), NOTHING, id="phones are likelier"),
         pytest.param(Likeness(LIGHT, -1.0, 0.3), NOTHING, id="more was said"),
+        pytest.param(Likeness("forget everything", -2.1, 0.0), NOTHING, id="what erases, and not quite"),
+        pytest.param(
+            Likeness("forget everything", -1.9, 0.0),
+            Heard("data.forget_everything", "forget everything"),
+            id="what erases",
+        ),
         pytest.param(Likeness("turn on the", -1.0, 0.1), NOTHING, id="a part of a sentence"),
         pytest.param(Likeness("", -1e6, 1.0), NOTHING, id="nothing"),
     ],
 )
 def test_only_what_is_like_a_whole_sentence_is_taken_for_it(likeness: Likeness, heard: Heard) -> None:
-    assert judged(likeness, LIST, RecogniserSettings(least_ratio=-2.6, most_beside=0.2)) == heard
+    assert (
+        judged(likeness, LIST, RecogniserSettings(least_ratio=-2.6, least_ratio_data=-2.0, most_beside=0.2))
+        == heard
+    )
 
 
 def test_no_words_are_in_what_is_shown(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,8 +2,8 @@
 
 A grammar always finds its likeliest sentence, whatever was said. So the same audio goes
 through a loop of phones, too, which may say anything. Two things then tell whether the
-sentence was said: how much likelier than it the phones are, and how much of what they
-heard lies beside it.
+sentence was said: how much likelier than it the phones are, above all where it fits
+worst, and how much of what they heard lies beside it and is as loud as it.
 
 Source: pocketsphinx 5, Decoder and its parameters `allphone`, `pip`, `beam`; the English
 model lies in the wheel.
@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import math
 from array import array
+from itertools import accumulate
+from operator import mul
 from typing import NamedTuple
 
 from pocketsphinx import Config, Decoder, get_model_path
@@ -28,6 +30,13 @@ _LEAST = -1e6
 _PHONE_SCALE = 1 << 10
 _USUAL_PEAK = 16_000
 _MOST_GAIN = 32.0
+_FRAME_SAMPLES = 160
+"""10 ms."""
+_WORST_FRAMES = 30
+"""A wrong word lasts about as long, and the rest of its sentence may well be right."""
+_MOST_BELOW_DB = 25.0
+_LOUD_SHARE = 0.65
+"""Where what is spoken begins, between the noise and the loud parts of the sentence, in decibels."""
 # Beams narrower than the defaults halve its time. Narrower still, and it loses the thread.
 _PHONE_LOOP = {"lw": 2.0, "pip": 0.3, "beam": 1e-20, "pbeam": 1e-20}
 
@@ -78,16 +87,47 @@ class Sphinx:
         if found is None or not found.hypstr:
             return Likeness("", _LEAST, 1.0)
         heard = _decode(self._phones, pcm, _PHONE_SCALE)
-        above, inside, beside = 0.0, 0, 0
-        for sentence, phone, is_said, is_phone in zip(
-            said.likelihood, heard.likelihood, said.is_speech, heard.is_speech, strict=True
-        ):
-            if is_said:
-                above += sentence - phone
-                inside += 1
-            elif is_phone:
-                beside += 1
-        return Likeness(found.hypstr, above / max(1, inside), beside / max(1, inside + beside))
+        above = [
+            sentence - phone
+            for sentence, phone, is_said in zip(
+                said.likelihood, heard.likelihood, said.is_speech, strict=True
+            )
+            if is_said
+        ]
+        return Likeness(found.hypstr, _ratio(above), _beside(said.is_speech, heard.is_speech, _levels(pcm)))
+
+
+def _ratio(above: list[float]) -> float:
+    """Return the mean of each frame of a sentence, half of it that of its worst part."""
+    if not above:
+        return _LEAST
+    length = min(_WORST_FRAMES, len(above))
+    sums = [0.0, *accumulate(above)]
+    worst = min(end - start for start, end in zip(sums, sums[length:], strict=False)) / length
+    return (sums[-1] / len(above) + worst) / 2
+
+
+def _beside(said: list[bool], phones: list[bool], levels_db: list[float]) -> float:
+    """Return which share of what is spoken is no part of the sentence; what is quieter is noise or echo."""
+    inside = sorted(level for level, is_said in zip(levels_db, said, strict=False) if is_said)
+    if not inside:
+        return 1.0
+    spoken = inside[len(inside) * 3 // 4]
+    noise = sorted(levels_db)[len(levels_db) // 10]
+    least = max(noise + _LOUD_SHARE * (spoken - noise), spoken - _MOST_BELOW_DB)
+    own = other = 0
+    for is_said, is_phone, level in zip(said, phones, levels_db, strict=False):
+        if level >= least:
+            own += is_said
+            other += is_phone and not is_said
+    return other / max(1, own + other)
+
+
+def _levels(pcm: bytes) -> list[float]:
+    """Return the power of each frame, in decibels over nothing in particular."""
+    samples = array("h", pcm)
+    frames = (samples[at : at + _FRAME_SAMPLES] for at in range(0, len(samples), _FRAME_SAMPLES))
+    return [10 * math.log10(sum(map(mul, frame, frame)) / len(frame) + 1) for frame in frames]
 
 
 def _loud(pcm: bytes) -> bytes:
