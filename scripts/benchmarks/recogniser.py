@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import recogniser_development
+import recogniser_orders
 from measured import Measurement, at_most
 from pocketsphinx import Config, Decoder, get_model_path
 from recogniser_speech import CONDITIONS, FLITE, NEAR_DATA, PROGRAMS, Clip, clips
@@ -40,6 +41,7 @@ SETTINGS = RecogniserSettings(engine="pocketsphinx", timeout_s=60.0)
 ACTIONS = load_actions(SETTINGS)
 LEAST_RIGHT, MOST_FALSE, MOST_CPU = 95.0, 2.0, 0.05
 PEOPLE = "people"
+_ORDERS_STEP = 6
 AUDIO = {".wav", ".flac", ".ogg", ".mp3"}
 _BYTES_PER_SECOND = 32_000
 
@@ -72,6 +74,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="recordings of people, too, none of whom says a sentence of the list",
     )
+    parser.add_argument(
+        "--orders",
+        type=Path,
+        metavar="DIR",
+        help="commands by people: see scripts/benchmarks/recogniser_orders.py",
+    )
     parser.add_argument("--raw", type=Path, metavar="FILE", help="write a line of JSON for each clip")
 
 
@@ -90,7 +98,8 @@ def measure(arguments: argparse.Namespace) -> list[Measurement]:
     results = list(_results(said))
     if arguments.raw:
         _write(arguments.raw, results)
-    return [*_heard(results, voices), *_of_people(arguments.clips), *_cost(results)]
+    orders = recogniser_orders.measure(arguments.orders, _ORDERS_STEP) if arguments.orders else []
+    return [*_heard(results, voices), *orders, *_of_people(arguments.clips), *_cost(results)]
 
 
 def _heard(results: list[Result], voices: tuple[str, ...]) -> list[Measurement]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import socket
 import subprocess
 import sys
 import tempfile
@@ -16,12 +18,11 @@ import pytest
 from fadeout_device import wire
 from fadeout_device.actions_file import load_actions
 from fadeout_device.config import RecogniserSettings, parse
-from fadeout_device.ear.adapters.wyoming import Wyoming
+from fadeout_device.ear.adapters.wyoming import Wyoming, _Stream
 from fadeout_device.errors import ConfigError, UnavailableError
 from rig_waiting import wait_for
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterator
 
 SERVER = Path(__file__).with_name("wyoming_server.py")
@@ -144,6 +145,17 @@ def test_a_server_that_hangs_is_given_up(folder: Path) -> None:
         pytest.raises(UnavailableError, match=r"gave no transcript within 1 s"),
     ):
         client(path, timeout_s=1.0).recognise(PCM)
+
+
+def test_a_server_that_drips_is_given_up_too() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b"x" * 60_000)
+        theirs.shutdown(socket.SHUT_WR)
+        times = itertools.count()
+        # As much as arrives at once, a second apart: never silent for long, and never done.
+        with pytest.raises(TimeoutError):
+            _Stream(ours, 3.0, lambda: float(next(times))).line()
 
 
 @pytest.mark.parametrize("path", ["no.sock", "no/folder/asr.sock"])
