@@ -4,7 +4,8 @@ Speech is synthesised (six voices of flite and espeak-ng), random and without an
 music are computed. Near misses are said on purpose and counted apart: nobody says one all day. Four
 words are listened for, which is the worst; the default is okay_nabu alone. Processor time is that of
 the real ear beside the bare engine, in turns; the time of the first second, which loads everything, is
-taken off.
+taken off. The same at a microphone, in real time, beside another project's whole pipeline too, where that
+can be installed: wyoming-satellite with wyoming-microwakeword.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import hearing_audio
+import hearing_live
+import hearing_peer
 import numpy as np
 import pipeline
 from hearing_audio import NEAR_MISSES, RATE_HZ, VOICES, WAKE_WORDS
@@ -35,7 +38,7 @@ from fadeout_device.wake_words import WakeSettings, check_files
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from fadeout_device.ear.capture import Detection
     from fadeout_device.ear.waking import WakeWords
@@ -89,6 +92,11 @@ def add_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--clips", type=Path, metavar="DIR", help="recordings of people, too, labelled as for fadeout tune"
     )
+    verb.add_argument(
+        "--peer", nargs=2, default=hearing_peer.SOURCES, metavar=("SATELLITE", "MICROWAKEWORD"),
+        help="what pip installs of the peer instead: a folder, a file or a URL of each",
+    )  # fmt: skip
+    verb.add_argument("--no-peer", action="store_true", help="measure no peer, install nothing")
     verb.add_argument("--quick", action="store_true", help="a minute or two of everything: does it work?")
 
 
@@ -98,11 +106,20 @@ def measure(arguments: argparse.Namespace) -> list[Measurement]:
     runs = 1 if arguments.quick else arguments.runs
     minutes = 2 if arguments.quick else 10
     with tempfile.TemporaryDirectory(prefix="fadeout-bench-") as folder:
+        busy = _busy(Path(folder), 1, np.random.default_rng(4))
+        windows, window_s = (1, 5.0) if arguments.quick else (max(runs, 5), 30.0)
         return [
             *_hearing(hours, arguments.jobs, arguments.clips, quick=arguments.quick),
-            *_processor(Path(folder), minutes, runs),
+            *_processor(Path(folder), minutes, runs, () if arguments.no_peer else arguments.peer),
             *_memory(Path(folder), 3 if arguments.quick else 60),
             *_delay(Path(folder)),
+            *hearing_live.measure(
+                Path(folder),
+                busy[: 15 * RATE_HZ] if arguments.quick else busy,
+                windows,
+                window_s,
+                () if arguments.no_peer else arguments.peer,
+            ),
         ]
 
 
@@ -248,12 +265,12 @@ def _has_second() -> bool:
     return True
 
 
-def _processor(folder: Path, minutes: int, runs: int) -> list[Measurement]:
+def _processor(folder: Path, minutes: int, runs: int, peer_sources: Sequence[str]) -> list[Measurement]:
     rng = np.random.default_rng(1)
     idle, active, short = (folder / f"{name}.wav" for name in ("idle", "active", "short"))
     alone, second = (folder / f"{name}.toml" for name in ("alone", "second"))
     # What a recogniser costs is measured by a verb of its own.
-    alone.write_text('[recogniser]\nengine = "none"\n')
+    alone.write_text(hearing_live.CONFIG)
     second.write_text(alone.read_text() + '[wake]\nsecond_stage = "openwakeword"\n')
     # Longer, because it costs so little that starting the ear would hide it.
     idle_minutes = 3 * minutes
@@ -265,6 +282,10 @@ def _processor(folder: Path, minutes: int, runs: int) -> list[Measurement]:
     cases = {"idle": (idle, alone), "active": (active, alone)}
     if _has_second():
         cases |= {"idle, second stage": (idle, second), "active, second stage": (active, second)}
+    try:
+        peer = hearing_peer.installed(peer_sources)
+    except hearing_peer.UnavailableError:
+        peer = None
     taken: dict[str, list[float]] = {name: [] for name in ("bare", *cases)}
     for run in range(runs):
         # In turns, so that whatever else the machine does hits all.
@@ -275,11 +296,19 @@ def _processor(folder: Path, minutes: int, runs: int) -> list[Measurement]:
                 state / "short", short, given
             )
             taken[name].append(whole / seconds[path])
+        if peer is not None:
+            long_s, short_s = (
+                hearing_peer.file_s(peer, folder / f"peer-{run}-{path.stem}", path) for path in (idle, short)
+            )
+            taken.setdefault("peer", []).append((long_s - short_s) / seconds[idle])
     ms = {name: 1000 * statistics.median(each) for name, each in taken.items()}
     rows = [Measurement("bare wake-word engine", ms["bare"], "CPU-ms per second of audio")]
     rows += [Measurement(f"ear, {name}", ms[name], "CPU-ms per second of audio") for name in cases]
     rows.append(at_most("ear, idle / bare engine", ms["idle"] / ms["bare"], "times", MAX_RATIO))
     rows.append(at_most("ear, active / bare engine", ms["active"] / ms["bare"], "times", MAX_RATIO))
+    if "peer" in ms:
+        rows.append(Measurement("peer, idle, without a microphone", ms["peer"], "CPU-ms per second of audio"))
+        rows.append(Measurement("ear / peer, idle, without a microphone", ms["idle"] / ms["peer"], "times"))
     if _has_second():
         ratio = ms["idle, second stage"] / ms["idle"]
         rows.append(at_most("ear, idle, second stage / without", ratio, "times", MAX_SECOND_RATIO))

@@ -9,9 +9,14 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from sound_card import missing_programs
 
 pytestmark = pytest.mark.system
 
@@ -149,3 +154,43 @@ def test_an_hour_is_an_hour_of_audio() -> None:
     assert {row.what: row.value for row in hearing._false("talk", heard)} == {
         "talk": 0.5, "talk: okay_nabu": 2.0, "talk: four words": 4.0, "talk: four words, second stage": 0.0,
     }  # fmt: skip
+
+
+@pytest.mark.usefixtures("_benchmarks")
+def test_processor_time_of_a_process_is_that_of_its_threads_too() -> None:
+    peer = importlib.import_module("hearing_peer")
+    thread = threading.Thread(target=lambda: sum(range(2_000_000)))
+    before_s = peer.cpu_s(os.getpid())
+    thread.start()
+    thread.join()
+    assert peer.cpu_s(os.getpid()) - before_s > 0.005
+    assert peer.cpu_s(os.getpid()) == pytest.approx(time.process_time(), abs=0.05)
+
+
+@pytest.mark.usefixtures("_benchmarks")
+def test_a_live_ear_is_measured_beside_the_engine_where_there_is_no_peer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if missing := missing_programs():
+        pytest.skip(f"not installed: {missing}")
+    live = importlib.import_module("hearing_live")
+    monkeypatch.setattr(live, "_SETTLE_S", 1.5)
+    rows = {row.what: row for row in live._processor(tmp_path, np.zeros(16_000, "<i2"), 1, 0.5, ())}
+    assert rows["peer: wyoming-satellite + wyoming-microwakeword"].unit == "not measured: not asked for"
+    assert rows["ear, live, idle"].value > 0
+    assert rows["bare engine, live, active"].value > 0
+    assert rows["ear, live, resident"].value > 10
+    assert "ear / peer, live, idle" not in rows
+
+
+@pytest.mark.usefixtures("_benchmarks")
+def test_on_one_core_what_was_lost_is_counted(tmp_path: Path) -> None:
+    if missing := missing_programs():
+        pytest.skip(f"not installed: {missing}")
+    live, pipeline = (importlib.import_module(name) for name in ("hearing_live", "pipeline"))
+    cores = os.sched_getaffinity(0)
+    spoken = np.pad(pipeline.spoken_request(tmp_path), (8_000, 16_000))
+    rows = {row.what: row for row in live._one_core(tmp_path, spoken)}
+    assert rows["one core: utterances"].value == 1
+    assert rows["one core: overflows"].aim == rows["one core: buffers dropped"].aim == "at most 0"
+    assert os.sched_getaffinity(0) == cores
