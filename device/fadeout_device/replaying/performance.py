@@ -8,6 +8,7 @@ print; what that means for a file is in `take.py`.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import queue
@@ -33,6 +34,7 @@ _MARK_S = 30.0
 _LINE_S = 60.0
 """An ear at a microphone prints four lines a second."""
 _LOOP_HINT = "is what plays connected to that microphone, nothing muted, and silent else?"
+_OF_MOUTHS = ("opened", "bad", "played", "broken")
 _COUNTED = ("overflows", "behind", "reopened", "clipped")
 
 
@@ -70,6 +72,7 @@ class Performance:
         """What the ear listens to; None: nothing."""
         self._flows = False
         """Something of that stream was heard."""
+        self._attempts = 0
         self._counted = dict.fromkeys(_COUNTED, 0)
         self._before = dict.fromkeys(_COUNTED, 0)
         """What ears that died had counted."""
@@ -78,6 +81,10 @@ class Performance:
         """Read what the ear prints."""
         for line in lines:
             self._lines.put(json.loads(line))
+
+    def _read_mouth(self, attempt: int, lines: IO[bytes]) -> None:
+        for line in lines:
+            self._lines.put({**json.loads(line), "attempt": attempt})
 
     def died(self) -> None:
         """The ear has died, and will be started again."""
@@ -125,11 +132,15 @@ class Performance:
         # A stream that has begun may take a while to flow; what is played before is not in it.
         while self._stream is None or not self._flows:
             self._next(_LISTENING_S, "the ear does not listen")
-        with self._play(file, self._stream, self.read):
+        self._attempts += 1
+        with self._play(file, self._stream, functools.partial(self._read_mouth, self._attempts)):
             began_mono_s = time.monotonic()
             step: Step = "more"
             while step == "more":
                 said = self._next(_LINE_S, "the ear says nothing any more")
+                if said["type"] in _OF_MOUTHS and said["attempt"] != self._attempts:
+                    # By one that played before, and was ended.
+                    continue
                 if said["type"] == "broken":
                     raise UnavailableError(
                         f"the file cannot be played: {said['error']}",

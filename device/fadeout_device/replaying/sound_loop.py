@@ -37,6 +37,9 @@ _CHANNEL_MAP = "front-left,front-right,rear-left,rear-right,front-center,lfe,sid
 """ALSA's order for eight, which is how the ear opens a sound server for the sake of one channel."""
 _WIDEST = 8
 _PLUG_INS = ("lib*/alsa-lib/*_pcm_pulse.so", "lib*/*/alsa-lib/*_pcm_pulse.so")
+_BESIDE_PIPEWIRE = (
+    "; it pushes PipeWire out: where that plays, name a loop with --play-device and --microphone"
+)
 _START_S = 60.0
 _IDLE_S = 60
 _MOST_PLACE_BYTES = 75
@@ -144,7 +147,8 @@ def missing_plug_in() -> str | None:
 def _require(program: str, package: str) -> None:
     if shutil.which(program) is None:
         raise UnavailableError(
-            f"{program} is not installed: --through-microphone needs it", f"sudo apt-get install {package}"
+            f"{program} is not installed: --through-microphone needs it",
+            f"sudo apt-get install {package}{_BESIDE_PIPEWIRE if package == 'pulseaudio' else ''}",
         )
 
 

@@ -96,6 +96,14 @@ def test_what_the_ear_dies_of_is_played_once_more() -> None:
     assert counted["overflows"] == 2, "what an ear had counted when it died is lost"
 
 
+def test_what_was_said_of_an_attempt_that_was_lost_is_not_of_the_next() -> None:
+    lost = [OPENED, MARK, LISTENING, heard(0), {**PLAYED, "samples": 0}]
+    cut = [OPENED, MARK, heard(), {**PLAYED, "error": "cut short", "hint": None}, heard()]
+    order, came, _, _ = perform(lost, cut, names="a")
+    assert order == ["a", "a"]
+    assert came == ["0 file", "0 file", "0 bad_file", "0 done"]
+
+
 def test_nothing_is_played_before_something_was_heard() -> None:
     assert perform(WHOLE, names="a", before=(*REOPENED,))[0] == ["a at 48000"]
     died: list[Line] = [OPENED, MARK, {"type": "died"}, *REOPENED]
