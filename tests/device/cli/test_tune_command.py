@@ -67,6 +67,7 @@ def test_a_table_is_for_people(corpus: Path, tuned: Callable[..., str]) -> None:
     shown = tuned(corpus, "--jobs", "1")
     assert "3 of 3" in shown
     assert "now" in shown
+    assert "okay_nabu: of 3 words, each is 33 %" in shown
     assert "for no false wake in this audio: cutoffs = { okay_nabu = 0." in shown
     assert "\n  [wake]\n  cutoffs = { okay_nabu = 0." in shown
 
@@ -82,7 +83,8 @@ def test_a_second_stage_is_measured_with_the_first_one_as_it_is_set(
     # A first stage that hears nothing leaves nothing to ask about.
     path = tmp_path / "f.toml"
     path.write_text('[wake]\ncutoff = 0.999\nsecond_stage = "openwakeword"\n')
-    second = json.loads(tuned(corpus, "--json", "--jobs", "1", "--config", path))["second_stage"]
+    arguments = ("--json", "--jobs", "1", "--config", path, "--word", "okay_nabu")
+    second = json.loads(tuned(corpus, *arguments))["second_stage"]
     assert (second["alone"]["detected"], second["points"][0]["detected"]) == (0, 0)
 
 

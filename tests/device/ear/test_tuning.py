@@ -130,6 +130,8 @@ def test_a_second_stage_is_held_against_the_first_one_alone() -> None:
     assert recommended([point(0.01, 100, 4), point(0.1, 99, 0), point(0.3, 98, 0)], 100) == point(0.1, 99, 0)
     # Where it always loses more than a hundredth, as little as can be.
     assert recommended(points, 100) == points[0]
+    fewer = [point(0.01, 980, 4), point(0.1, 971, 0)]
+    assert (recommended(fewer), recommended(fewer, 1_000)) == (fewer[1], fewer[0])
 
 
 def test_the_middle_of_equally_good_cutoffs_is_that_of_the_odds() -> None:
