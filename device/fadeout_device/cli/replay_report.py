@@ -129,11 +129,13 @@ class Report:
 
     def show_verdicts(self, verdicts: Sequence[Verdict]) -> None:
         """Show what is not as expected, if anything was expected."""
-        if not any(verdict.manifest for verdict in verdicts):
-            return
+        is_checked = any(verdict.manifest for verdict in verdicts)
         if self._as_json:
             for verdict in verdicts:
-                shown.print_json(_as_line(verdict))
+                if is_checked or verdict.error is not None:
+                    shown.print_json(_as_line(verdict))
+        if not is_checked:
+            return
         rows = [
             [verdict.name, difference.where, difference.what, difference.expected, difference.came]
             for verdict in verdicts
@@ -152,7 +154,8 @@ class Report:
 
 def _as_line(verdict: Verdict) -> dict[str, Any]:
     found = [difference._asdict() for difference in verdict.differences]
-    return {"file": verdict.name, "result": verdict.result, "differences": found}
+    error = {} if verdict.error is None else {"error": verdict.error}
+    return {"file": verdict.name, "result": verdict.result, "differences": found, **error}
 
 
 def _shared_folder(names: Sequence[str]) -> str:
