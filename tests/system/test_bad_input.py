@@ -194,9 +194,11 @@ def test_bad_files_get_a_line_each_and_the_others_are_still_replayed(
     bad = bad_files(tmp_path, speech)
     answer = home.verb("replay", "--json", *bad.values(), speech.path)
     assert answer.returncode == os.EX_DATAERR
-    (heard,) = [json.loads(line) for line in answer.stdout.splitlines()]
+    heard, *refused = [json.loads(line) for line in answer.stdout.splitlines()]
     assert (heard["file"], heard["outcome"]) == (str(speech.path), "failed")
+    assert [line["file"] for line in refused] == [str(path) for path in bad.values()]
     errors = [line for line in answer.stderr.splitlines() if line.startswith("error: ")]
+    assert errors == [f"error: {line['error']}" for line in refused]
     assert [line.split(":")[1].strip() for line in errors] == [str(path) for path in bad.values()]
     hints = [line for line in answer.stderr.splitlines() if line.startswith("hint: ")]
     assert len(hints) == len(errors)
