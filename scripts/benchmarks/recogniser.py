@@ -110,7 +110,7 @@ def _heard(results: list[Result], voices: tuple[str, ...]) -> list[Measurement]:
     rows = _rows(f"{len(voices)} voices, clean", own, aims=(LEAST_RIGHT, MOST_FALSE), plain=True)
     for voice in dict.fromkeys(result.clip.voice for result in clean):
         of_voice = [result for result in clean if result.clip.voice == voice]
-        rows += _rows(voice, of_voice, aims=(None, MOST_FALSE))
+        rows += _rows(voice, of_voice, aims=(None, MOST_FALSE), plain=True)
     for condition in list(CONDITIONS)[1:]:
         under = [result for result in results if result.clip.condition == condition]
         rows += _rows(condition, under, aims=(None, MOST_FALSE), plain=True)

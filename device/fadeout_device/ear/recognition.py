@@ -51,7 +51,7 @@ class Likeness(NamedTuple):
     """The likeliest sentence, or the beginning of one; empty: none."""
     ratio: float
     """How much likelier the sentence is than any phones, as a natural logarithm per 10 ms: half of it the
-    mean of the whole sentence, half that of the 0.3 s which fit worst."""
+    mean of the whole sentence, half that of the 0.3 s which fit worst; less in noise."""
     beside: float
     """The share of what was spoken as loud as the sentence that is not part of it, 0 to 1."""
 

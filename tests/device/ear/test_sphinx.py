@@ -21,11 +21,16 @@ FRAMES = 50
     ],
 )
 def test_a_sentence_is_worth_no_more_than_its_worst_part_allows(above: list[float], ratio: float) -> None:
-    assert _ratio(above) == pytest.approx(ratio)
+    assert _ratio(above, 60.0) == pytest.approx(ratio)
+
+
+@pytest.mark.parametrize(("over_noise_db", "less"), [(60.0, 0.0), (25.0, 0.0), (15.0, 0.4), (0.0, 1.0)])
+def test_in_noise_it_must_be_surer(over_noise_db: float, less: float) -> None:
+    assert _ratio([-2.0] * 100, over_noise_db) == pytest.approx(-2.0 - less)
 
 
 def test_no_sentence_is_like_nothing() -> None:
-    assert _ratio([]) < -1000
+    assert _ratio([], 60.0) < -1000
 
 
 def heard(*parts: tuple[bool, bool, float]) -> tuple[list[bool], list[bool], list[float]]:

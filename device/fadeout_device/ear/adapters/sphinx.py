@@ -34,6 +34,9 @@ _FRAME_SAMPLES = 160
 """10 ms."""
 _WORST_FRAMES = 30
 """A wrong word lasts about as long, and the rest of its sentence may well be right."""
+_QUIET_DB = 25.0
+_PER_DB = 0.04
+"""In noise the phones are no surer than a wrong sentence: more is asked for each decibel of it."""
 _MOST_BELOW_DB = 25.0
 _LOUD_SHARE = 0.65
 """Where what is spoken begins, between the noise and the loud parts of the sentence, in decibels."""
@@ -94,33 +97,44 @@ class Sphinx:
             )
             if is_said
         ]
-        return Likeness(found.hypstr, _ratio(above), _beside(said.is_speech, heard.is_speech, _levels(pcm)))
+        levels_db = _levels(pcm)
+        spoken_db, noise_db = _loudness(levels_db, said.is_speech)
+        return Likeness(
+            found.hypstr,
+            _ratio(above, spoken_db - noise_db),
+            _beside(said.is_speech, heard.is_speech, levels_db),
+        )
 
 
-def _ratio(above: list[float]) -> float:
-    """Return the mean of each frame of a sentence, half of it that of its worst part."""
+def _ratio(above: list[float], over_noise_db: float) -> float:
+    """Return the mean of each frame of a sentence, half of it that of its worst part; less in noise."""
     if not above:
         return _LEAST
     length = min(_WORST_FRAMES, len(above))
     sums = [0.0, *accumulate(above)]
     worst = min(end - start for start, end in zip(sums, sums[length:], strict=False)) / length
-    return (sums[-1] / len(above) + worst) / 2
+    return (sums[-1] / len(above) + worst) / 2 - _PER_DB * max(0.0, _QUIET_DB - over_noise_db)
 
 
 def _beside(said: list[bool], phones: list[bool], levels_db: list[float]) -> float:
     """Return which share of what is spoken is no part of the sentence; what is quieter is noise or echo."""
-    inside = sorted(level for level, is_said in zip(levels_db, said, strict=False) if is_said)
-    if not inside:
+    if not any(said):
         return 1.0
-    spoken = inside[len(inside) * 3 // 4]
-    noise = sorted(levels_db)[len(levels_db) // 10]
-    least = max(noise + _LOUD_SHARE * (spoken - noise), spoken - _MOST_BELOW_DB)
+    spoken_db, noise_db = _loudness(levels_db, said)
+    least = max(noise_db + _LOUD_SHARE * (spoken_db - noise_db), spoken_db - _MOST_BELOW_DB)
     own = other = 0
     for is_said, is_phone, level in zip(said, phones, levels_db, strict=False):
         if level >= least:
             own += is_said
             other += is_phone and not is_said
     return other / max(1, own + other)
+
+
+def _loudness(levels_db: list[float], said: list[bool]) -> tuple[float, float]:
+    """Return how loud the sentence is, and the noise around it."""
+    inside = sorted(level for level, is_said in zip(levels_db, said, strict=False) if is_said)
+    noise_db = sorted(levels_db)[len(levels_db) // 10]
+    return (inside[len(inside) * 3 // 4] if inside else noise_db), noise_db
 
 
 def _levels(pcm: bytes) -> list[float]:
