@@ -73,7 +73,11 @@ def _print_table(verb: str, machine: dict[str, str | int | None], measurements: 
     console = Console(highlight=False, soft_wrap=True, width=WIDTH)
     table = Table(title=f"scripts/bench {verb}", title_justify="left", box=None, header_style="bold")
     for column in ("what", "measured", "unit", "aim", ""):
-        table.add_column(column, justify="right" if column == "measured" else "left", no_wrap=True)
+        # A reason why something was not measured stands in place of the unit, and may be long.
+        is_number = column == "measured"
+        table.add_column(
+            column, justify="right" if is_number else "left", no_wrap=column != "unit", overflow="fold"
+        )
     for what, value, unit, aim, is_met in measurements:
         verdict = {True: "met", False: "[bold red]missed[/bold red]", None: ""}[is_met]
         table.add_row(what, "-" if value is None else f"{value:.2f}", unit, aim, verdict)

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -135,6 +136,18 @@ def test_what_wakes_is_counted_with_and_without_a_second_stage(tmp_path: Path) -
     if importlib.util.find_spec("pyopen_wakeword") is not None:
         assert rows["near misses that wake, second stage"] < rows["near misses that wake"]
         assert rows["clips with a word, heard, second stage"] == 100
+
+
+@pytest.mark.usefixtures("_benchmarks")
+def test_a_long_reason_hides_no_number(capsys: pytest.CaptureFixture[str]) -> None:
+    measured = importlib.import_module("measured")
+    bench = runpy.run_path(str(BENCHMARKS / "__main__.py"), run_name="bench")
+    rows = [
+        measured.Measurement("ear", 12.5, "times"),
+        measured.not_measured("peer", OSError("https://" + "x" * 200)),
+    ]
+    bench["_print_table"]("ear", {}, rows)
+    assert "12.50" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("_benchmarks")
