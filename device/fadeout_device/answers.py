@@ -228,6 +228,8 @@ class StatusReport(Message, tag="status_report", frozen=True):
     """Samples that were cut off, because they were too loud."""
     level_dbfs: int | None
     """How loud the loudest moment of the last ten seconds was; None: not known."""
+    spared_percent: int | None
+    """Share of what was heard in which the room was quiet; None: not known, or the engine is always asked."""
     dropped: int
     """Utterances that were lost, because the vault did not take them."""
     recogniser: str

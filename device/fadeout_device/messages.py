@@ -40,6 +40,7 @@ Line = Annotated[str, Meta(max_length=300)]
 MAX_WORDS_BYTES = 4096
 WordsLength = Annotated[int, Meta(ge=0, le=MAX_WORDS_BYTES)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
+Percent = Annotated[int, Meta(ge=0, le=100)]
 Level = Annotated[int, Meta(ge=-120, le=0)]
 """Of one moment of sound, in whole decibels below full scale; nothing at all is -120."""
 
@@ -81,6 +82,9 @@ class EarState(Message, tag="ear_state", omit_defaults=True, frozen=True):
     """Samples cut off since the ear started, because they were too loud; told every `LEVEL_EVERY_S`."""
     level_dbfs: Level | None = None
     """The loudest moment of the last `LEVEL_EVERY_S`: 0 is full scale; None: not known yet."""
+    spared_percent: Percent | None = None
+    """Share of all audio since the ear started in which it was too quiet for the wake-word engine to be
+    asked; told every `LEVEL_EVERY_S`; None: not known, or it is always asked."""
     dropped: Count = 0
     """Utterances given up since the ear started, because the vault did not take them in time."""
     recogniser: Line = ""

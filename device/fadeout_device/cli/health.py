@@ -56,6 +56,7 @@ def status(arguments: argparse.Namespace) -> int:
         ["ear", ear],
         ["light", answer.light],
         ["level", _level(answer)],
+        *([["quiet", f"{answer.spared_percent} % of the time"]] if answer.spared_percent is not None else []),
         ["lost", _lost(answer)],
         *([["RECOGNISER", answer.recogniser]] if answer.recogniser else []),
         *([["VOICE", answer.voice]] if answer.voice else []),

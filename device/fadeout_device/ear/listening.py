@@ -50,6 +50,14 @@ class Listening:
         )
 
     @property
+    def spared_percent(self) -> int | None:
+        """Share of all audio in which it was too quiet for the engines to be asked; None: they are always."""
+        spared = [engine for engine in self._wake_words.engines if isinstance(engine, Spared)]
+        heard = sum(engine.heard_samples for engine in spared)
+        asked = sum(engine.asked_samples for engine in spared)
+        return 100 - round(100 * asked / heard) if heard else None
+
+    @property
     def is_recording(self) -> bool:
         """An utterance is being recorded."""
         return self._capture.state is State.RECORDING

@@ -304,9 +304,16 @@ class Live:
             before = self._state
             if self._loudness.heard_s >= LEVEL_EVERY_S:
                 level, self._loudness = self._loudness.peak_dbfs, Loudness()
-                state = msgspec.structs.replace(state, level_dbfs=level)
+                state = msgspec.structs.replace(
+                    state, level_dbfs=level, spared_percent=self._listening.spared_percent
+                )
             else:
-                state = msgspec.structs.replace(state, clipped=before.clipped, level_dbfs=before.level_dbfs)
+                state = msgspec.structs.replace(
+                    state,
+                    clipped=before.clipped,
+                    level_dbfs=before.level_dbfs,
+                    spared_percent=before.spared_percent,
+                )
         if state != self._state:
             self._state = state
             self._link.set_state(state)

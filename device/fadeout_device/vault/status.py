@@ -30,6 +30,7 @@ def report(service: Service) -> StatusReport:
         reopened=ear.reopened,
         clipped=ear.clipped,
         level_dbfs=ear.level_dbfs,
+        spared_percent=ear.spared_percent,
         dropped=ear.dropped,
         recogniser=ear.recogniser,
         voice=ear.voice,

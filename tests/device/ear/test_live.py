@@ -159,7 +159,11 @@ def test_the_level_is_told_now_and_then(
 ) -> None:
     assert sound_card.recorders() == 1
     assert state_of(vault).level_dbfs is None
+    assert state_of(vault).spared_percent is None
     wait_for(lambda: state_of(vault).level_dbfs == -120, "the level is told")
+    spared_percent = state_of(vault).spared_percent
+    assert spared_percent is not None
+    assert 40 < spared_percent < 70, "of ten seconds of silence, the first four are heard"
     assert stop(ear)[0] == 0
 
 

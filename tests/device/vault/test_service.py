@@ -222,6 +222,7 @@ def test_what_the_ear_counts_is_in_the_status_and_no_happening(service: Service)
     service.on_change = lambda: changes.append(1)
     state = messages.EarState(listening=True, source="a microphone")
     counted = msgspec.structs.replace(state, overflows=1, behind=2, clipped=3, level_dbfs=-20, dropped=4)
+    counted = msgspec.structs.replace(counted, spared_percent=99)
     lost = msgspec.structs.replace(
         counted, listening=False, problem="no microphone was found", level_dbfs=None, reopened=5
     )
@@ -235,6 +236,7 @@ def test_what_the_ear_counts_is_in_the_status_and_no_happening(service: Service)
     assert (status.listening, status.problem) == (False, "no microphone was found")
     counts = status.overflows, status.behind, status.clipped, status.dropped, status.reopened
     assert counts == (1, 2, 3, 4, 5)
+    assert status.spared_percent == 99
 
 
 @pytest.mark.parametrize("is_replay", [False, True], ids=["live", "replay"])
