@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import hearing_audio
 import hearing_live
 import hearing_peer
+import hearing_quiet
 import numpy as np
 import pipeline
 from hearing_audio import NEAR_MISSES, RATE_HZ, VOICES, WAKE_WORDS
@@ -110,6 +111,7 @@ def measure(arguments: argparse.Namespace) -> list[Measurement]:
         windows, window_s = (1, 5.0) if arguments.quick else (max(runs, 5), 30.0)
         return [
             *_hearing(hours, arguments.jobs, arguments.clips, quick=arguments.quick),
+            *hearing_quiet.measure(arguments.jobs, _spoken_clips(arguments.clips), quick=arguments.quick),
             *_processor(Path(folder), minutes, runs, () if arguments.no_peer else arguments.peer),
             *_memory(Path(folder), 3 if arguments.quick else 60),
             *_delay(Path(folder)),
@@ -158,6 +160,10 @@ def _hearing(hours: float, jobs: int, folder: Path | None, *, quick: bool) -> li
         spoken = [(clip.words[0], each) for clip, each in labelled if clip.words]
         rows += _detected([word for word, _ in spoken], [each for _, each in spoken], "clips with a word")
     return rows
+
+
+def _spoken_clips(folder: Path | None) -> list[Path]:
+    return [] if folder is None else [clip.path for clip in find_labelled(folder, _WORDS) if clip.words]
 
 
 def _false(name: str, heard: list[Heard]) -> Iterator[Measurement]:

@@ -106,6 +106,13 @@ def noise_and_music(seed: int) -> Samples:
     return shaped
 
 
+def steady(kind: str, rng: np.random.Generator, count: int) -> np.ndarray:
+    """Return a steady noise with an effective value of 1: white, pink, brown or hum."""
+    powers = {"white": 0.0, "pink": 0.5, "brown": 1.0}
+    sound = _hum(rng, count) if kind == "hum" else _coloured(rng, count, powers[kind])
+    return np.asarray(sound / sound.std())
+
+
 def _coloured(rng: np.random.Generator, count: int, power: float) -> np.ndarray:
     spectrum = np.fft.rfft(rng.normal(size=count))
     frequencies = np.maximum(np.fft.rfftfreq(count, 1 / RATE_HZ), 20.0)

@@ -207,3 +207,24 @@ def test_on_one_core_what_was_lost_is_counted(tmp_path: Path) -> None:
     assert rows["one core: utterances"].value == 1
     assert rows["one core: overflows"].aim == rows["one core: buffers dropped"].aim == "at most 0"
     assert os.sched_getaffinity(0) == cores
+
+
+@pytest.mark.usefixtures("_benchmarks")
+def test_what_is_lost_by_sparing_is_counted() -> None:
+    if shutil.which("flite") is None:
+        pytest.skip("flite is not installed")
+    quiet = importlib.import_module("hearing_quiet")
+    quiet._prepare()
+    same = quiet._compare(("say", "flite:rms", "okay nabu", quiet.CASES[2]))
+    assert [word for word, _ in same.always] == ["okay_nabu"]
+    assert same.spared == same.always
+    assert same.asked < 0.1
+    late = quiet.Compared((("alexa", 1_600),), (("alexa", 3_200),), 0.0)
+    lost = quiet.Compared((("alexa", 1_600),), (), 0.0)
+    rows = {row.what: (row.value, row.is_met) for row in quiet._rows("words", [same, late, lost])}
+    assert rows == {
+        "words in noise, asked always: wake": (3, None),
+        "words in noise, spared: wake": (2, None),
+        "words in noise, lost by sparing": (1, False),
+        "words in noise, recognised at another time": (100.0, None),
+    }
