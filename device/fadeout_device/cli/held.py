@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from fadeout_device import answers, questions
 from fadeout_device.cli import shown
 from fadeout_device.cli.naming import add_naming, complete_recordings, since_s
+from fadeout_device.cli.places import state_folder
 from fadeout_device.cli.vault_client import ask
+from fadeout_device.ear.adapters import remembered
 from fadeout_device.errors import StorageError, UnavailableError
 
 if TYPE_CHECKING:
@@ -163,6 +165,7 @@ def reset(arguments: argparse.Namespace) -> int:
     if not _is_sure(arguments, "erase everything and make this device as new"):
         return 1
     answer, _ = ask(arguments, questions.Reset(), answers.Erased)
+    remembered.forget(state_folder(arguments))
     return _report(arguments, answer)
 
 

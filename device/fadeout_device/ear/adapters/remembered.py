@@ -47,3 +47,11 @@ def remember(state: Path | None, device: int, name: str) -> None:
         new.replace(state / FILE)
     except OSError as err:
         log.warning("the microphone's name is not remembered: %s", os.strerror(err.errno or 0).lower())
+
+
+def forget(state: Path) -> None:
+    """Let go of what was noted: another owner's number is another microphone's."""
+    try:
+        (state / FILE).unlink(missing_ok=True)
+    except OSError as err:
+        log.warning("the microphone's name is not forgotten: %s", os.strerror(err.errno or 0).lower())
