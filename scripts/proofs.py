@@ -75,7 +75,7 @@ UNITS = {
 
 def cut(story: str, plant: str, folder: Path) -> Part:
     """Cut the power everywhere in a story; with a mistake, until it shows."""
-    effort = rig_powercut.Effort(subsets=4, enough=1) if plant else rig_powercut.EVERYTHING
+    effort = rig_powercut.UNTIL_CAUGHT if plant else rig_powercut.EVERYTHING
     outcome = rig_powercut.cut_everywhere(folder / "work", story, plant, effort)
     return Part(outcome.states, [f"{each} ({count} times)" for each, count in outcome.problems.items()], {})
 

@@ -202,6 +202,8 @@ class Effort(NamedTuple):
     """Only every so many of the states."""
     enough: int | None = None
     """Stop after so many states with a problem."""
+    after: bytes = b""
+    """Only states from when this had been told."""
 
 
 class Outcome(NamedTuple):
@@ -212,6 +214,8 @@ class Outcome(NamedTuple):
 
 
 EVERYTHING = Effort()
+UNTIL_CAUGHT = Effort(subsets=4, enough=1, after=b"erasing")
+"""For a mistake that is made when something is erased: not even begun, nothing can show it."""
 
 
 def cut_everywhere(
@@ -235,7 +239,8 @@ def cut_everywhere(
     calls = record(run, story, plant)
     sealed = sealed_by(calls, run)
     count, bad, problems = 0, 0, Counter[str]()
-    for state in islice(states(calls, run, effort.subsets), 0, None, effort.stride):
+    tried = (state for state in states(calls, run, effort.subsets) if effort.after in state.told)
+    for state in islice(tried, 0, None, effort.stride):
         _make_real(state, run, cut)
         found = rig_workload.in_a_child(partial(_start, cut, plant, state.told, sealed))
         problems.update(found)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import rig_plants
-from rig_powercut import Effort, cut_everywhere
+from rig_powercut import UNTIL_CAUGHT, Effort, cut_everywhere
 from rig_workload import STORIES
 
 if TYPE_CHECKING:
@@ -28,5 +28,5 @@ def test_a_power_cut_breaks_no_promise(fast_folder: Path, story: str) -> None:
 
 @pytest.mark.parametrize("plant", rig_plants.POWER)
 def test_a_protocol_with_a_mistake_is_caught(fast_folder: Path, plant: str) -> None:
-    outcome = cut_everywhere(fast_folder / "erase", "erase", plant, Effort(subsets=4, enough=1))
+    outcome = cut_everywhere(fast_folder / "erase", "erase", plant, UNTIL_CAUGHT)
     assert outcome.problems, f"{rig_plants.POWER[plant]}: nothing was found in {outcome.states} states"
