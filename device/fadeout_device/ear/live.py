@@ -45,10 +45,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _POLL_S = 0.25
-_REST_S = 0.25
-"""In a quiet room audio is heard three blocks at a time: waking for each costs more than hearing it. What the
+_REST_S = 0.4
+"""In a quiet room audio is heard five blocks at a time: waking for each costs more than hearing it. What the
 engine recognises rose half a second before, so that nothing is told later by that."""
-_REST_BLOCKS = 3
+_REST_BLOCKS = 5
 _FIRST_RETRY_S = 0.5
 _LAST_RETRY_S = 3.0
 """The longest pause: who plugs a microphone in wants to be heard within five seconds."""
@@ -183,14 +183,15 @@ class Live:
         self._listening.begin()
         self._report.opened(microphone)
         self._loudness = Loudness()
-        problem = ""
+        problem, heard_mono_s = "", 0.0
         try:
             while self._is_wanted():
                 self._say(microphone, is_listening=True)
                 if is_quiet := self._listening.is_quiet:
-                    self._link.wait(_REST_S)
+                    self._link.wait(max(0.0, heard_mono_s + _REST_S - time.monotonic()))
                 block = microphone.read(_POLL_S, most=_REST_BLOCKS if is_quiet else 1)
                 if block is not None:
+                    heard_mono_s = block.arrived_mono_s
                     self._hear(block)
                 self._deliver()
                 if block is not None and self._report.is_wanted:

@@ -173,9 +173,10 @@ def test_what_came_during_a_rest_is_one_block_and_a_queue_that_is_full_drops_the
     microphone._queue, microphone._ready, microphone._blocks = queue.SimpleQueue(), deque(), Blocks()
     microphone._converter = Converter(16_000, 1)
     microphone.overflows = microphone.behind = 0
+    microphone._most = 1
     buffers = [bytes([number]) * BLOCK_BYTES for number in range(QUEUE_BLOCKS + 2)]
     for buffer in buffers:
-        microphone._on_audio(buffer, 1_440, {}, 0)
+        microphone._take(buffer)
     assert microphone.behind == 2
     sizes = [3, 3, 1, *[3] * 43]
     read = [block.pcm for most in sizes if (block := microphone.read(0.0, most)) is not None]

@@ -1,6 +1,7 @@
 """One open microphone as a stream of 16 kHz mono blocks.
 
-PortAudio fills the stream from a thread of its own, through one bounded queue.
+A thread of its own reads the stream into one bounded queue: that costs less than to be
+called by PortAudio for each block, and several blocks can be waited for at once.
 Where a device gives no 16 kHz mono, its own rate and channels are taken and
 converted. Knows nothing of what is heard.
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,12 +22,10 @@ import pyaudio
 from fadeout_device.ear.adapters.alsa import find_input
 from fadeout_device.ear.adapters.conversion import Blocks, Converter
 from fadeout_device.ear.adapters.portaudio import open_input, quiet_portaudio, start
-from fadeout_device.ear.capture import RATE_HZ
+from fadeout_device.ear.capture import BLOCK_SAMPLES, RATE_HZ
 from fadeout_device.ear.inputs import MicrophoneError, formats
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from fadeout_device.config import MicrophoneSettings
 
 QUEUE_BLOCKS = 134
@@ -61,20 +61,25 @@ class Microphone:
         """Times the sound card's buffer ran over: samples were lost before they came here."""
         self.behind = 0
         """Buffers dropped here, because the queue was full."""
-        # It takes any number, at a tenth of what a bounded one costs; `_on_audio` counts.
+        # It takes any number, at a tenth of what a bounded one costs; `_take` counts.
         self._queue: queue.SimpleQueue[tuple[bytes, float]] = queue.SimpleQueue()
         self._ready: deque[Block] = deque()
+        self._most = 1
+        self._is_closing = False
         self._blocks = Blocks()
         with contextlib.ExitStack() as opened:
             audio = opened.enter_context(quiet_portaudio())
             self.device = find_input(audio, settings.device, known_as)
             tried = formats(self.device, settings.channel, RATE_HZ, settings.rate_hz)
-            stream = open_input(audio, self.device, tried, self._on_audio)
+            stream = open_input(audio, self.device, tried, None)
             opened.callback(stream.stream.close)
             self._stream, self.rate_hz, self.channels = stream
+            self._block_frames = BLOCK_SAMPLES * self.rate_hz // RATE_HZ
             self._converter = Converter(self.rate_hz, self.channels, settings.channel, settings.gain_db)
             self._heard_mono_s = time.monotonic()
             start(stream, self.device)
+            self._reader = threading.Thread(target=self._read_on, name="microphone", daemon=True)
+            self._reader.start()
             self._opened = opened.pop_all()
 
     @property
@@ -92,17 +97,20 @@ class Microphone:
 
         Args:
             timeout_s: seconds.
-            most: take what else has come with it, up to so many of PortAudio's buffers.
+            most: so many blocks may come at once, and later for that.
 
         Raises:
             MicrophoneError: the stream is dead; close it, and open a new one.
         """
+        self._most = most
         if not self._ready:
             self._fetch(timeout_s, most)
         return self._ready.popleft() if self._ready else None
 
     def close(self) -> None:
         """Close the stream; what was not read is dropped."""
+        self._is_closing = True
+        self._reader.join()
         self._opened.close()
 
     def _fetch(self, timeout_s: float, most: int) -> None:
@@ -110,7 +118,7 @@ class Microphone:
             data, arrived_mono_s = self._queue.get(timeout=timeout_s)
         except queue.Empty:
             silent_s = time.monotonic() - self._heard_mono_s
-            if silent_s > SILENT_S or not self._stream.is_active():
+            if silent_s > SILENT_S or not self._reader.is_alive():
                 raise MicrophoneError(
                     f'the microphone "{self.name}" gives no audio any more', "is it still plugged in?", "lost"
                 ) from None
@@ -127,17 +135,21 @@ class Microphone:
         if pcm := b"".join(self._blocks.cut(self._converter.from_s16(b"".join(buffers)))):
             self._ready.append(Block(pcm, self._heard_mono_s))
 
-    def _on_audio(
-        self, data: bytes, _frames: int, _times: Mapping[str, float], status: int
-    ) -> tuple[None, int]:
-        """Take a buffer from PortAudio, in its thread; must not wait.
+    def _read_on(self) -> None:
+        """Read the stream until it is dead or closed, in a thread that does nothing else."""
+        while not self._is_closing:
+            try:
+                data = self._stream.read(self._block_frames * self._most)
+            except OSError as err:
+                if err.errno != pyaudio.paInputOverflowed:
+                    return
+                self.overflows += 1
+            else:
+                self._take(data)
 
-        When the queue is full the newest audio is dropped, and counted.
-        """
-        if status & pyaudio.paInputOverflow:
-            self.overflows += 1
-        if self._queue.qsize() < QUEUE_BLOCKS:
+    def _take(self, data: bytes) -> None:
+        """Queue what was read; when the queue is full the newest audio is dropped, and counted."""
+        if self._queue.qsize() * self._most < QUEUE_BLOCKS:
             self._queue.put((data, time.monotonic()))
         else:
             self.behind += 1
-        return None, pyaudio.paContinue

@@ -100,7 +100,7 @@ def open_input(
     audio: pyaudio.PyAudio,
     device: InputDevice,
     tried: Iterable[tuple[int, int]],
-    take: Callable[..., tuple[None, int]],
+    take: Callable[..., tuple[None, int]] | None,
 ) -> Opened:
     """Open an input with the first rate and number of channels that it takes; it does not run yet.
 
@@ -108,7 +108,8 @@ def open_input(
         audio: PortAudio.
         device: the input.
         tried: pairs of rate and channels.
-        take: PyAudio's stream callback, for blocks of 90 ms; called in a thread of PortAudio's.
+        take: PyAudio's stream callback, for blocks of 90 ms; called in a thread of PortAudio's. None: the
+            stream is read.
 
     Raises:
         MicrophoneError: it cannot be opened.
