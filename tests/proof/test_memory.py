@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -69,6 +70,8 @@ def scan(home: Home, *, is_renewed: bool, **environment: str) -> Found:
                 wait_for(lambda: OPTION in rig_processes.arguments(pid), "the vault became a new process")
             wait_for(home.status, "the vault answers")
             memory = _memory_of(pid)
+            os.kill(pid, signal.SIGTERM)  # strace ends with it, and not for a signal of its own
+            vault.finish()
     keys = rig_keys.recover(rig_capture.read(traces), home.state)
     held = {path.name for path in (home.state / "items").iterdir()}
     trees = Keyring(home.state, FileRootStore(home.state))._body.trees
