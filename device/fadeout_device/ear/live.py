@@ -187,7 +187,8 @@ class Live:
         try:
             while self._is_wanted():
                 self._say(microphone, is_listening=True)
-                if is_quiet := self._listening.is_quiet:
+                # While something is in hand, what comes of it is looked for with each block.
+                if is_quiet := self._is_idle and self._listening.is_quiet:
                     self._link.wait(max(0.0, heard_mono_s + _REST_S - time.monotonic()))
                 block = microphone.read(_POLL_S, most=_REST_BLOCKS if is_quiet else 1)
                 if block is not None:
