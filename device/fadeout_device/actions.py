@@ -123,7 +123,7 @@ def compile_actions(file: File) -> Actions:
     if len(ids) > MAX_IDS:
         raise PolicyError(
             f"{len(ids)} action ids; at most {MAX_IDS} are taken", key=("actions",),
-            hint="leave slots out of the ids: what is not reported cannot be collected",
+            hint="take out some, or leave slots out of the ids: what is not reported cannot be collected",
         )  # fmt: skip
     grammar = "#JSGF V1.0;\ngrammar actions;\npublic <action> =\n  " + "\n| ".join(rules) + " ;\n"
     return Actions(by_words, grammar, tuple(ids), _pronunciations(file.pronunciations))
