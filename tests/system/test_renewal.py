@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -17,11 +18,28 @@ from rig_waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from fadeout_device.wire import Connection
 
 pytestmark = pytest.mark.system
 
+ENDED_WHILE_RENEWING = """
+import os
+import signal
+import sys
+
+if "fadeout_device.vault" in sys.orig_argv:
+    from fadeout_device.vault.doors import Doors
+
+    pause = Doors.pause
+
+    def ended_meanwhile(self, patience_s):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return pause(self, patience_s)
+
+    Doors.pause = ended_meanwhile
+"""
 AUDIO = b"\x01\x02" * 16_000
 
 
@@ -145,3 +163,14 @@ def test_a_second_fadeout_finds_no_moment_to_take_the_folder(home: Home, vault: 
     with Process(home, vault_command(home)) as second:
         second.wait_for_line("another fadeout is using the state folder")
     assert vault.process.poll() is None
+
+
+def test_it_ends_when_it_is_told_to_while_it_becomes_a_new_process(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(ENDED_WHILE_RENEWING)
+    planted = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}".rstrip(os.pathsep)
+    with Process(home, vault_command(home), PYTHONPATH=planted) as vault:
+        wait_for(home.status, "the vault answers")
+        with contextlib.closing(ear_of(home)) as ear:
+            home.ask("erase", seal(ear))
+        wait_for(lambda: vault.process.poll() is not None, "the vault has ended")
+        assert vault.finish() == 0

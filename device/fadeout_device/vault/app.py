@@ -33,6 +33,7 @@ from fadeout_device.vault.voice import Voice
 from fadeout_device.vault.watchdog import Watchdog
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from fadeout_device.config import Config
@@ -73,7 +74,9 @@ def run(settings: Settings, confinement: Confinement) -> None:
     lock_descriptor = lock(settings.state) if before is None else before.lock
     vault = _Vault(settings, confinement, before)
     signals = Signals()
-    handover.let_signals_in()
+    vault.is_ending = signals.stop.is_set
+    # All other threads are started with the signals held back: those are for this one.
+    handover.hold_signals()
     vault.service.on_renewal = vault.outcomes.on_waiting = signals.wake.set
     if before is None:
         vault.service.start()
@@ -87,6 +90,7 @@ def run(settings: Settings, confinement: Confinement) -> None:
     else:
         vault.go_on(before)
         vault.watch()
+    handover.let_signals_in()
     while not signals.stop.is_set():
         wait_s = vault.tend(lock_descriptor)
         signals.wake.wait(wait_s)
@@ -181,6 +185,7 @@ class _Vault:
                 ),
             }
         )
+        self.is_ending: Callable[[], bool] = lambda: False
         self._patience_ends_mono_s = 0.0
         self._watchdog = Watchdog(self.service, config.sweep_s)
         self._watchdog.on_alarm = self._reporter.hand_over_alarm
@@ -230,6 +235,11 @@ class _Vault:
             return
         # From here on nobody asks for anything; somebody may have just before.
         self._afar.settle()
+        handover.hold_signals()
+        if self.is_ending():
+            # Asked for since the main thread last looked: the next process would not know of it.
+            handover.let_signals_in()
+            return
         listeners, visitors = paused
         with self.service.lock:
             self.outcomes.settle_all()

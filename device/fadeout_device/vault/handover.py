@@ -75,9 +75,7 @@ class Handover(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def become(handover: Handover, kept: Iterable[socket.socket]) -> None:
-    """Execute this program anew. Does not return.
-
-    A signal that comes meanwhile is held back until the next process has its handlers.
+    """Execute this program anew, with the signals held back. Does not return.
 
     Raises:
         OSError: it cannot be executed; the process must end.
@@ -86,7 +84,6 @@ def become(handover: Handover, kept: Iterable[socket.socket]) -> None:
     os.write(descriptor, msgspec.json.encode(handover))
     for each in (descriptor, handover.lock, *(sock.fileno() for sock in kept)):
         os.set_inheritable(each, True)
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     words = sys.orig_argv[1:]
     if OPTION in words:
         at = words.index(OPTION)
@@ -106,6 +103,14 @@ def receive(descriptor: int) -> Handover:
     for each in (handover.lock, *sockets):
         os.set_inheritable(each, False)
     return handover
+
+
+def hold_signals() -> None:
+    """Hold back the signals that come from now on, until this or the next process lets them in.
+
+    What came before has been handled when this returns.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
 
 def let_signals_in() -> None:
