@@ -81,7 +81,17 @@ def test_the_shipped_flow_conforms_in_the_real_node_red(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("mosquitto")
 def test_a_forgetful_subscriber_is_found(tmp_path: Path) -> None:
     done = kit(
-        *("--target", target("forgetful", "heard.txt"), "--file", ".", "--json", "--patience", "1"),
+        *(
+            "--target",
+            target("forgetful", "heard.txt"),
+            "--file",
+            ".",
+            "--json",
+            "--patience",
+            "0.3",
+            "--ttl",
+            "5",
+        ),
         cwd=tmp_path,
     )
     told = json.loads(done.stdout)
@@ -98,8 +108,8 @@ def test_a_forgetful_subscriber_is_found(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("mosquitto")
 def test_a_lying_subscriber_is_found(tmp_path: Path) -> None:
     done = kit(
-        *("--target", target("forgetful", "heard.txt", "lying"), "--patience", "15"),
-        *("--query", "cat heard.txt"),
+        *("--target", target("forgetful", "heard.txt", "lying"), "--patience", "10"),
+        *("--query", "cat heard.txt", "--ttl", "5"),
         cwd=tmp_path,
     )
     assert done.returncode == 1
@@ -134,7 +144,7 @@ def test_a_subscriber_that_runs_already_is_tried_at_its_own_broker(
     try:
         done = kit(
             *("--host", broker.host, "--port", str(broker.port), "--node", "sp-kit", "--json"),
-            *("--query", "cat events.db*", "--patience", "40"),
+            *("--query", "cat events.db*", "--patience", "40", "--ttl", "5"),
             cwd=tmp_path,
         )
     finally:

@@ -6,7 +6,9 @@ import random
 import shutil
 import sqlite3
 import stat
+import tempfile
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,8 +22,7 @@ from fadeout_broker.subscriber.rules import Mark
 from fadeout_broker.subscriber.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
     from fadeout_broker import contract
     from fadeout_broker.subscriber.held import Gone
@@ -54,8 +55,16 @@ def note(said: list[int], _node: str, ack: contract.Ack) -> None:
     said.append(ack.n)
 
 
-def test_what_is_forgotten_is_nowhere_in_the_file(tmp_path: Path) -> None:
-    path = tmp_path / "memory.db"
+@pytest.fixture
+def fast_folder() -> Iterator[Path]:
+    """Give a folder in memory, where there is one: it is synced thousands of times."""
+    memory = Path("/dev/shm")  # noqa: S108 - what is in it is made up
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
+        yield Path(name)
+
+
+def test_what_is_forgotten_is_nowhere_in_the_file(fast_folder: Path) -> None:
+    path = fast_folder / "memory.db"
     store = Store(path)
     source = random.Random(1)  # noqa: S311 - an order for a test
     everything = names(1200, seed=2)

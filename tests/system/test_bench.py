@@ -33,8 +33,11 @@ def refuse_constant(name: str) -> None:
 
 
 def test_erasing_writes_no_more_than_it_may() -> None:
+    # Bytes are counted as they are written; how long a disk takes to sync them is not tested.
+    memory = {"TMPDIR": "/dev/shm"} if Path("/dev/shm").is_dir() else {}  # noqa: S108 - a bench's own folder
     ran = subprocess.run(
         [sys.executable, BENCHMARKS, "vault", "--quick", "--json"],
+        env={**os.environ, **memory},
         capture_output=True,
         text=True,
         check=False,
