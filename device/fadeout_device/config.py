@@ -128,7 +128,7 @@ class RecogniserSettings(_Table, frozen=True):
     """The Wyoming server's socket."""
     actions: str | None = None
     """The actions file; None: the one that comes with fadeout."""
-    least_ratio: Annotated[float, Meta(ge=-100.0, le=0.0)] = -3.1
+    least_ratio: Annotated[float, Meta(ge=-100.0, le=0.0)] = -2.9
     """How much less likely than any phones a sentence may be: natural logarithm per 10 ms of speech."""
     least_ratio_data: Annotated[float, Meta(ge=-100.0, le=0.0)] = -2.5
     """The same for the actions `data.…`, of which most erase."""

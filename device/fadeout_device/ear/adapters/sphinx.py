@@ -34,7 +34,7 @@ _FRAME_SAMPLES = 160
 """10 ms."""
 _WORST_FRAMES = 30
 """A wrong word lasts about as long, and the rest of its sentence may well be right."""
-_QUIET_DB = 25.0
+_QUIET_DB = 22.0
 _PER_DB = 0.04
 """In noise the phones are no surer than a wrong sentence: more is asked for each decibel of it."""
 _MOST_BELOW_DB = 25.0
