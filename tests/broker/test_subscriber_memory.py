@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -216,6 +217,12 @@ class World(RuleBasedStateMachine):
     @rule(calls=st.integers(0, 12))
     def it_will_be_killed(self, calls: int) -> None:
         self.killable.calls_left = calls
+
+    @precondition(lambda self: self.alive())
+    @rule(data=st.data(), late_s=st.integers(0, 5))
+    def an_end_comes(self, data: st.DataObject, late_s: int) -> None:
+        name = data.draw(st.sampled_from(self.alive()))
+        self.time_passes(seconds=math.ceil(self.device.live[name] - self.now_s) + late_s)
 
     @rule(seconds=st.integers(1, 3000))
     def time_passes(self, seconds: int) -> None:
