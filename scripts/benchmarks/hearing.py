@@ -50,6 +50,7 @@ MAX_RATIO = 1.5
 MAX_SECOND_RATIO = 1.3
 MAX_GROWTH_KIB = 256.0
 BLOCK = 1_440
+PARTS = ("hearing", "quiet", "files", "memory", "delay", "live")
 _PIECE_S = 30.0
 _WORDS = tuple(WAKE_WORDS.values())
 
@@ -97,6 +98,10 @@ def add_options(verb: argparse.ArgumentParser) -> None:
         "--peer", nargs=2, default=hearing_peer.SOURCES, metavar=("SATELLITE", "MICROWAKEWORD"),
         help="what pip installs of the peer instead: a folder, a file or a URL of each",
     )  # fmt: skip
+    verb.add_argument(
+        "--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART",
+        help=f"of it all: {', '.join(PARTS)}",
+    )  # fmt: skip
     verb.add_argument("--no-peer", action="store_true", help="measure no peer, install nothing")
     verb.add_argument("--quick", action="store_true", help="a minute or two of everything: does it work?")
 
@@ -106,23 +111,24 @@ def measure(arguments: argparse.Namespace) -> list[Measurement]:
     hours = 0.02 if arguments.quick else arguments.hours
     runs = 1 if arguments.quick else arguments.runs
     minutes = 2 if arguments.quick else 10
-    with tempfile.TemporaryDirectory(prefix="fadeout-bench-") as folder:
-        busy = _busy(Path(folder), 1, np.random.default_rng(4))
-        windows, window_s = (1, 5.0) if arguments.quick else (max(runs, 5), 30.0)
-        return [
-            *_hearing(hours, arguments.jobs, arguments.clips, quick=arguments.quick),
-            *hearing_quiet.measure(arguments.jobs, _spoken_clips(arguments.clips), quick=arguments.quick),
-            *_processor(Path(folder), minutes, runs, () if arguments.no_peer else arguments.peer),
-            *_memory(Path(folder), 3 if arguments.quick else 60),
-            *_delay(Path(folder)),
-            *hearing_live.measure(
-                Path(folder),
-                busy[: 15 * RATE_HZ] if arguments.quick else busy,
-                windows,
-                window_s,
-                () if arguments.no_peer else arguments.peer,
+    windows, window_s = (1, 5.0) if arguments.quick else (max(runs, 5), 30.0)
+    peer_sources = () if arguments.no_peer else arguments.peer
+    with tempfile.TemporaryDirectory(prefix="fadeout-bench-") as name:
+        folder = Path(name)
+        busy = _busy(folder, 1, np.random.default_rng(4))
+        parts = {
+            "hearing": lambda: _hearing(hours, arguments.jobs, arguments.clips, quick=arguments.quick),
+            "quiet": lambda: hearing_quiet.measure(
+                arguments.jobs, _spoken_clips(arguments.clips), quick=arguments.quick
             ),
-        ]
+            "files": lambda: _processor(folder, minutes, runs, peer_sources),
+            "memory": lambda: _memory(folder, 3 if arguments.quick else 60),
+            "delay": lambda: _delay(folder),
+            "live": lambda: hearing_live.measure(
+                folder, busy[: 15 * RATE_HZ] if arguments.quick else busy, windows, window_s, peer_sources
+            ),
+        }
+        return [row for part in arguments.only for row in parts[part]()]
 
 
 # ---- what wakes
@@ -303,9 +309,7 @@ def _processor(folder: Path, minutes: int, runs: int, peer_sources: Sequence[str
             )
             taken[name].append(whole / seconds[path])
         if peer is not None:
-            long_s, short_s = (
-                hearing_peer.file_s(peer, folder / f"peer-{run}-{path.stem}", path) for path in (idle, short)
-            )
+            long_s, short_s = (hearing_peer.file_s(peer, path) for path in (idle, short))
             taken.setdefault("peer", []).append((long_s - short_s) / seconds[idle])
     ms = {name: 1000 * statistics.median(each) for name, each in taken.items()}
     rows = [Measurement("bare wake-word engine", ms["bare"], "CPU-ms per second of audio")]

@@ -138,7 +138,7 @@ def _hear(
         processes = {"ear": [ear], "vault beside it": [vault]}
         if peer is not None:
             processes["peer"] = stack.enter_context(
-                hearing_peer.running(peer, folder, hearing_peer.arecord(loop.microphone), loop.environment)
+                hearing_peer.running(peer, hearing_peer.arecord(loop.microphone), loop.environment)
             )
         processes["bare engine"] = [run(sys.executable, "-c", _PACED_ENGINE, path)]
         run("paplay", f"--device={sound_loop.OWN}", path)

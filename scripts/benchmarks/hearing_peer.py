@@ -1,7 +1,8 @@
 """The whole of another project's pipeline, as its users run it: wyoming-satellite with wyoming-microwakeword.
 
 Each is installed into a virtual environment of its own, as their instructions have it (the
-two ask for different versions of a library), which stays in .peers/. A program in place of
+two ask for different versions of a library), which stays in .peers/. It is not announced to
+the network, which they do and which costs them a twentieth more. A program in place of
 Home Assistant connects to the satellite, without which no model is run; its time does not count.
 
 Source: the READMEs of https://github.com/rhasspy/wyoming-satellite and
@@ -87,17 +88,16 @@ def _environment(source: str) -> Path:
 
 @contextlib.contextmanager
 def running(
-    peer: Installed, folder: Path, listen: str, environment: Mapping[str, str] = MappingProxyType({})
+    peer: Installed, listen: str, environment: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[list[int]]:
     """Run both for the length of a `with` block; yield the processes: satellite, wake service, `listen`.
 
     Args:
         peer: what is installed.
-        folder: where their sockets may be.
         listen: the program that the satellite starts for a microphone.
         environment: besides ours.
     """
-    wake, satellite = (f"{folder}/{name}.sock" for name in ("wake", "satellite"))
+    wake, satellite = _free_port(), _free_port()
     with contextlib.ExitStack() as stack:
 
         def run(*command: str | Path) -> int:
@@ -109,12 +109,12 @@ def running(
             stack.callback(process.terminate)
             return process.pid
 
-        wake_pid = run(peer.wake, "-m", "wyoming_microwakeword", "--uri", f"unix://{wake}")
+        wake_pid = run(peer.wake, "-m", "wyoming_microwakeword", "--uri", f"tcp://127.0.0.1:{wake}")
         _connected(wake).close()
         satellite_pid = run(
-            peer.satellite, "-m", "wyoming_satellite", "--name", "bench", "--uri", f"unix://{satellite}",
+            peer.satellite, "-m", "wyoming_satellite", "--name", "bench", "--uri", f"tcp://127.0.0.1:{satellite}",
             "--mic-command", listen,
-            "--wake-uri", f"unix://{wake}", "--wake-word-name", "okay_nabu",
+            "--wake-uri", f"tcp://127.0.0.1:{wake}", "--no-zeroconf", "--wake-word-name", "okay_nabu",
         )  # fmt: skip
         connection = stack.enter_context(_connected(satellite))
         connection.sendall(b'{"type": "run-satellite"}\n')
@@ -127,11 +127,10 @@ def arecord(microphone: str) -> str:
     return f"arecord -D {microphone} -r 16000 -c 1 -f S16_LE -t raw"
 
 
-def file_s(peer: Installed, folder: Path, path: Path) -> float:
+def file_s(peer: Installed, path: Path) -> float:
     """Return the processor time of satellite and wake service for a file of samples, as fast as they go."""
-    folder.mkdir()
     # A microphone's program that ends is started again.
-    with running(peer, folder, f"sh -c 'cat {path}; exec sleep 1000'") as (satellite, wake, *_):
+    with running(peer, f"sh -c 'cat {path}; exec sleep 1000'") as (satellite, wake, *_):
         taken_s, at_rest = 0.0, 0
         while at_rest < _AT_REST:
             time.sleep(_LOOK_S)
@@ -147,19 +146,22 @@ def cpu_s(pid: int) -> float:
     return time.clock_gettime((~pid << 3) | 2)
 
 
-def _connected(path: str) -> socket.socket:
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _connected(port: int) -> socket.socket:
     deadline_mono_s = time.monotonic() + _START_S
     while True:
-        connection = socket.socket(socket.AF_UNIX)
         try:
-            connection.connect(path)
+            return socket.create_connection(("127.0.0.1", port))
         except OSError as err:
-            connection.close()
             if time.monotonic() > deadline_mono_s:
                 raise UnavailableError("it does not start") from err
             time.sleep(0.1)
-        else:
-            return connection
 
 
 def _children(pid: int) -> list[int]:
