@@ -22,7 +22,7 @@ import vault
 from rich.console import Console
 from rich.table import Table
 
-WIDTH = 110
+WIDTH = 120
 if TYPE_CHECKING:
     from measured import Measurement
 
