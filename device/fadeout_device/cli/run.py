@@ -83,7 +83,7 @@ def _supervise(arguments: argparse.Namespace, loaded: config.Config, view: LiveV
     supervisor = Supervisor(_rooms(arguments, loaded, view), tell)
 
     def settle_and_stop() -> None:
-        _settle(arguments)
+        _settle(arguments, has_reporter=_has_reporter(arguments, loaded))
         supervisor.stop()
 
     def settle_after_utterance() -> None:
@@ -102,6 +102,10 @@ def _supervise(arguments: argparse.Namespace, loaded: config.Config, view: LiveV
     return outcome
 
 
+def _has_reporter(arguments: argparse.Namespace, loaded: config.Config) -> bool:
+    return loaded.mqtt.enabled or bool(arguments.mqtt)
+
+
 def _rooms(arguments: argparse.Namespace, loaded: config.Config, view: LiveView) -> list[Room]:
     state = state_folder(arguments)
     path = config_file(arguments)
@@ -115,7 +119,7 @@ def _rooms(arguments: argparse.Namespace, loaded: config.Config, view: LiveView)
         host, _, port = arguments.mqtt.rpartition(":")
         listen = ("fadeout_broker", "listen", "--json", "--quiet", "--host", host, "--port", port)
         rooms.append(Room("listener", listen, reads=view.read_listener))
-    if loaded.mqtt.enabled or arguments.mqtt:
+    if _has_reporter(arguments, loaded):
         socket = run_folder(state) / "reporter.sock"
         rooms.append(Room("reporter", ("fadeout_broker.reporter", "--socket", str(socket))))
     if arguments.replay:
@@ -163,13 +167,15 @@ def _drain(arguments: argparse.Namespace) -> None:
         time.sleep(_LOOK_EVERY_S)
 
 
-def _settle(arguments: argparse.Namespace) -> None:
-    """Wait until the broker has everything, and no key is left that ends within a minute."""
+def _settle(arguments: argparse.Namespace, *, has_reporter: bool) -> None:
+    """Wait until the broker, if any, has everything, and no key is left that ends within a minute."""
     broker_deadline_mono_s = time.monotonic() + _ONCE_BROKER_S
     while True:
         status = _status(arguments)
         if status is not None:
-            is_told = status.unsent_events == 0 or time.monotonic() > broker_deadline_mono_s
+            is_told = (
+                not has_reporter or status.unsent_events == 0 or time.monotonic() > broker_deadline_mono_s
+            )
             ends_soon = status.next_end_s is not None and status.next_end_s - status.clock.proven_s < _SOON_S
             if is_told and not ends_soon and not status.overdue:
                 return
