@@ -65,9 +65,8 @@ def scan(home: Home, *, is_renewed: bool, **environment: str) -> Found:
             for number in range(4):
                 _seal(ear)
                 if number % 2:
-                    home.ask("erase", "--last", "1")
-            if is_renewed:
-                wait_for(lambda: OPTION in rig_processes.arguments(pid), "the vault became a new process")
+                    _erase(home, pid, is_renewed=is_renewed)
+            assert (OPTION in rig_processes.arguments(pid)) == is_renewed
             wait_for(home.status, "the vault answers")
             memory = _memory_of(pid)
             os.kill(pid, signal.SIGTERM)  # strace ends with it, and not for a signal of its own
@@ -82,6 +81,15 @@ def scan(home: Home, *, is_renewed: bool, **environment: str) -> Found:
         if item not in gone:
             dead -= {item.leaf_key, *rig_keys._path_to(container.parse_header(item.data), [trees])}
     return Found(sum(key in memory for key in dead), len(dead), sum(key in memory for key in live))
+
+
+def _erase(home: Home, pid: int, *, is_renewed: bool) -> None:
+    # Where its stack lies is another place for each program that a process executes: proc(5).
+    auxiliary = Path(f"/proc/{pid}/auxv")
+    before = auxiliary.read_bytes()
+    home.ask("erase", "--last", "1")
+    if is_renewed:
+        wait_for(lambda: auxiliary.read_bytes() not in (before, b""), "the vault became a new process")
 
 
 def _seal(ear: Connection) -> None:
