@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import select
 from typing import TYPE_CHECKING
 
 import gpiozero
@@ -9,10 +11,11 @@ import pytest
 from gpiozero.pins.mock import MockFactory
 
 from device.ear.fake_vault import FakeVault, running_vault
+from fadeout_device import wire
 from fadeout_device.config import ButtonSettings, parse
 from fadeout_device.ear.adapters.gpio import PushButton
 from fadeout_device.ear.adapters.vault_link import VaultLink
-from fadeout_device.errors import ConfigError
+from fadeout_device.errors import ConfigError, UnavailableError
 from fadeout_device.messages import EarState, Pressed
 from rig_waiting import wait_for
 
@@ -134,3 +137,23 @@ def test_what_the_vault_has_muted_only_the_vault_opens(ear: _Pressing, vault: Fa
     ear.until(lambda: not ear.link.is_ready, "the vault is away")
     ear.press()
     assert ear.link.is_muted
+
+
+def test_a_press_counts_at_once_when_the_vault_is_back(ear: _Pressing, state: Path) -> None:
+    with running_vault(state / "run" / "ear.sock") as vault:
+        vault.is_muted = True
+        ear.until(lambda: ear.link.is_ready, "the vault is there")
+        vault.stop()
+        ear.until(lambda: not ear.link.is_ready, "it is gone")
+        vault.start()
+        wait_for(lambda: _connected(ear), "its Ready waits to be read")
+        ear.press()
+        assert vault.wait_for(Pressed) == [Pressed(mute=False)]
+
+
+def _connected(ear: _Pressing) -> bool:
+    """Connect, and read nothing."""
+    if ear.link._connection is None:
+        with contextlib.suppress(UnavailableError):
+            ear.link._connection = wire.connect(ear.link._path, 5.0)
+    return ear.link._connection is not None and bool(select.select([ear.link._connection.sock], [], [], 0)[0])

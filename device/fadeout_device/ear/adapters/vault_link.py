@@ -11,6 +11,7 @@ Source: messages.py, "ear -> vault"; wire.py.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
@@ -42,7 +43,7 @@ from fadeout_device.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -118,15 +119,11 @@ class VaultLink:
         while self.take_press():
             self._press()
         self._give_up_old()
-        try:
+        with self._or_away():
             self._connect_or_notice()
             while self._is_ready and self._waiting:
                 self._exchange(self._waiting[0])
                 self._waiting.popleft()
-        except (UnavailableError, WireError) as err:
-            if self._connection is not None:
-                log.info("vault away: %s", err)
-            self._disconnect()
 
     def wait(self, timeout_s: float) -> None:
         """Wait until the vault says something, but not longer; then `poll`."""
@@ -173,6 +170,16 @@ class VaultLink:
         while self._waiting:
             self._drop_oldest("stopping")
         self._disconnect()
+
+    @contextlib.contextmanager
+    def _or_away(self) -> Iterator[None]:
+        """Do what needs the vault; where it fails, the vault is away."""
+        try:
+            yield
+        except (UnavailableError, WireError) as err:
+            if self._connection is not None:
+                log.info("vault away: %s", err)
+            self._disconnect()
 
     def _connect_or_notice(self) -> None:
         """Connect when it is time to; or notice that the other side went, or said that it is muted."""
@@ -231,8 +238,12 @@ class VaultLink:
         """
         mutes = not self.is_muted
         self._is_pressed = mutes
-        if not mutes and not self._is_ready and self._is_told_muted:
-            log.warning("the vault is away: what muted the microphone cannot be ended")
+        if not mutes and not self._is_ready:
+            # It may be back, and what it said not be read yet.
+            with self._or_away():
+                self._connect_or_notice()
+            if not self._is_ready and self._is_told_muted:
+                log.warning("the vault is away: what muted the microphone cannot be ended")
         self._tell(Pressed(mute=mutes))
 
     def _receive(self, connection: wire.Connection) -> ToEar:
