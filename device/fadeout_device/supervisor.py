@@ -17,6 +17,7 @@ import threading
 import time
 from typing import IO, TYPE_CHECKING, Literal, NamedTuple
 
+from fadeout_device.bell import Bell
 from fadeout_device.confine import PARENT_PID_VARIABLE, STARTED_AGAIN_VARIABLE
 
 if TYPE_CHECKING:
@@ -125,8 +126,10 @@ class Supervisor:
         self._running = [_Running(room) for room in rooms]
         self._tell = tell
         self._end_code = 0
-        self._stop = threading.Event()
-        self._stop_at_once = threading.Event()
+        # Plain values and a bell: they are set by signal handlers.
+        self._is_stopping = False
+        self._stops_at_once = False
+        self._bell = Bell()
         self._environment = {**os.environ, PARENT_PID_VARIABLE: str(os.getpid())}
 
     def stop_on_signals(self) -> None:
@@ -136,9 +139,10 @@ class Supervisor:
 
     def stop(self) -> None:
         """Ask `run` to stop everything and return; a second time, to stop waiting."""
-        if self._stop.is_set():
-            self._stop_at_once.set()
-        self._stop.set()
+        if self._is_stopping:
+            self._stops_at_once = True
+        self._is_stopping = True
+        self._bell.ring()
 
     def process_id(self, name: str) -> int | None:
         """Return the process id of a room, None while it is not running."""
@@ -155,14 +159,14 @@ class Supervisor:
             the exit code of the room that may end, if it did; else 0; or which room refused.
         """
         try:
-            while not self._stop.is_set():
+            while not self._is_stopping:
                 for running in self._running:
                     refused = self._tend(running)
                     if refused is not None:
                         return refused
                     if not running.has_opened.is_set():
                         break
-                self._stop.wait(_LOOK_EVERY_S)
+                self._bell.wait(_LOOK_EVERY_S)
             return self._end_code
         finally:
             self._stop_all(on_stopping)
@@ -197,14 +201,16 @@ class Supervisor:
             if running.process is not None:
                 self._stop_one(running.process)
                 running.finish_reading()
-            if position == 0 and not self._stop_at_once.is_set():
+            if position == 0 and not self._stops_at_once:
                 on_stopping()
 
     def _stop_one(self, process: subprocess.Popen[bytes]) -> None:
         process.terminate()
         deadline_mono_s = time.monotonic() + STOP_TIMEOUT_S
         while process.poll() is None:
-            if self._stop_at_once.wait(_LOOK_EVERY_S / 5) or time.monotonic() > deadline_mono_s:
+            if not self._stops_at_once:
+                self._bell.wait(_LOOK_EVERY_S / 5)
+            if self._stops_at_once or time.monotonic() > deadline_mono_s:
                 process.kill()
                 process.wait()
 

@@ -16,6 +16,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from fadeout_device.bell import Bell
 from fadeout_device.vault import afar, control_arrow, ear_arrow, handover
 from fadeout_device.vault.clock import ReplayClock, SystemClock
 from fadeout_device.vault.doors import Doors
@@ -74,10 +75,10 @@ def run(settings: Settings, confinement: Confinement) -> None:
     lock_descriptor = lock(settings.state) if before is None else before.lock
     vault = _Vault(settings, confinement, before)
     signals = Signals()
-    vault.is_ending = signals.stop.is_set
+    vault.is_ending = lambda: signals.is_ending
     # All other threads are started with the signals held back: those are for this one.
     handover.hold_signals()
-    vault.service.on_renewal = vault.outcomes.on_waiting = signals.wake.set
+    vault.service.on_renewal = vault.outcomes.on_waiting = signals.wake.ring
     if before is None:
         vault.service.start()
         vault.watch()
@@ -91,10 +92,9 @@ def run(settings: Settings, confinement: Confinement) -> None:
         vault.go_on(before)
         vault.watch()
     handover.let_signals_in()
-    while not signals.stop.is_set():
+    while not signals.is_ending:
         wait_s = vault.tend(lock_descriptor)
         signals.wake.wait(wait_s)
-        signals.wake.clear()
     vault.close()
 
 
@@ -133,14 +133,14 @@ class Signals:
     """SIGTERM and SIGINT ask for the end; whatever wakes the main thread wakes it here."""
 
     def __init__(self) -> None:
-        self.stop = threading.Event()
-        self.wake = threading.Event()
+        self.is_ending = False
+        self.wake = Bell()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._end)
 
     def _end(self, *_: object) -> None:
-        self.stop.set()
-        self.wake.set()
+        self.is_ending = True
+        self.wake.ring()
 
 
 class _Vault:
