@@ -60,11 +60,16 @@ def newest_python() -> str:
     """Return the newest Python that this machine has, of those that can run a Home Assistant of use."""
     for name in ("python3.14", "python3.13"):
         found = shutil.which(name)
-        if found is not None:
+        # A version manager has a program of that name also where it is not the version in use.
+        if found is not None and _runs(found):
             return found
     raise InstallationError(
         "no Python 3.13 or newer, and Home Assistant needs one; name it: --python PATH, or, as root: --forky"
     )
+
+
+def _runs(program: str) -> bool:
+    return subprocess.run([program, "-V"], capture_output=True, check=False).returncode == 0
 
 
 def found_in(folder: Path) -> list[Installation]:

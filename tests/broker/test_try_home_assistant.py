@@ -150,3 +150,14 @@ def test_files_with_an_id_are_named(tmp_path: Path) -> None:
     (tmp_path / "without").write_text("...")
     assert scenario.left_behind(tmp_path, ident) == "with"
     assert scenario.left_behind(tmp_path, scenario.event(2).id) == "no file"
+
+
+def test_the_newest_python_is_one_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name, code in (("python3.14", 127), ("python3.13", 0)):
+        (tmp_path / name).write_text(f"#!/bin/sh\nexit {code}\n")
+        (tmp_path / name).chmod(0o755)
+    assert installation.newest_python() == str(tmp_path / "python3.13")
+    (tmp_path / "python3.13").unlink()
+    with pytest.raises(installation.InstallationError, match="--python PATH"):
+        installation.newest_python()
