@@ -40,17 +40,19 @@ def test_a_call_that_does_not_return_is_given_up(
     limit_s: float, *, is_wanted: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(portaudio, "GRACE_S", 0.2)
-    go_on = threading.Event()
+    go_on, has_ended = threading.Event(), threading.Event()
 
     def call() -> None:
         with quiet.stderr_discarded():
             go_on.wait(60)
+        has_ended.set()
 
     with pytest.raises(StuckError, match="does not answer") as stuck:
         patiently(call, limit_s, lambda: is_wanted)
     assert stuck.value.exit_code == os.EX_OSERR, "whoever runs the ear would not start it again"
     os.write(2, b"said")
     go_on.set()
+    assert has_ended.wait(60), "it would end within the next test, and change its standard error"
     assert capfd.readouterr().err == "said", "what is said after it is discarded"
 
 
