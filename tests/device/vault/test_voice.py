@@ -296,6 +296,18 @@ def test_no_command_does_what_a_voice_may_not_or_lengthens_a_life(room: Room, ac
     assert room.rig.store.policy.hash == policy
 
 
+@pytest.mark.parametrize("action", COMMANDS)
+def test_the_ratchet_is_asked_of_each_command(
+    room: Room, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    """Whatever the table of commands says: what a voice may not ask is not done."""
+    kept = room.recorded(1.0)
+    monkeypatch.setitem(COMMANDS, action, "unmute")
+    assert room.say(action) is None
+    assert set(kept) <= set(room.held())
+    assert not room.service.privacy.is_muted
+
+
 def test_the_shipped_sentences_lead_to_the_commands_there_are() -> None:
     ids = load_actions(RecogniserSettings()).ids
     assert {each for each in ids if each.startswith("data.")} == set(COMMANDS)
