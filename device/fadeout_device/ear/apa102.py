@@ -23,7 +23,6 @@ Colour = tuple[int, int, int]
 """Red, green, blue; each 0 to 255."""
 
 DARK: Colour = (0, 0, 0)
-MAX_BRIGHTNESS = 31
 _START = bytes(4)
 _LED = 0xE0
 

@@ -14,7 +14,7 @@ import pytest
 
 from device.ear.fake_vault import WAIT_S, FakeVault
 from fadeout_device.confine import STARTED_AGAIN_VARIABLE
-from fadeout_device.ear.adapters.portaudio import list_inputs
+from fadeout_device.ear.adapters.portaudio import inputs_of, quiet_portaudio
 from fadeout_device.ear.adapters.speaking import ECHO_S
 from fadeout_device.messages import EarState, Lit, Utterance, Wake
 from rig_waiting import wait_for
@@ -220,7 +220,8 @@ def test_a_number_still_means_the_microphone_that_it_meant_at_the_last_start(
     sound_card: SoundCard, state: Path, vault: FakeVault
 ) -> None:
     assert sound_card.environment
-    index = next(device.index for device in list_inputs() if device.name == "fakemic")
+    with quiet_portaudio() as audio:
+        index = next(device.index for device in inputs_of(audio) if device.name == "fakemic")
     (state / "microphone.json").write_text(json.dumps({"device": index, "name": "FAKEMIC6"}))
     ear = start(state, f"[microphone]\ndevice = {index}\n")
     vault.wait_for(EarState)

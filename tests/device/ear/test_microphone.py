@@ -16,7 +16,7 @@ import soundfile
 from fadeout_device.config import MicrophoneSettings
 from fadeout_device.ear.adapters.conversion import Blocks, Converter
 from fadeout_device.ear.adapters.microphone import QUEUE_BLOCKS, Microphone
-from fadeout_device.ear.adapters.portaudio import list_inputs
+from fadeout_device.ear.adapters.portaudio import inputs_of, quiet_portaudio
 from fadeout_device.ear.capture import BLOCK_BYTES
 from fadeout_device.errors import UnavailableError
 
@@ -44,7 +44,8 @@ def record(microphone: Microphone, duration_s: float, most: int = 1) -> np.ndarr
 def test_inputs_are_listed_without_noise_on_stderr(
     sound_card: SoundCard, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    found = {device.name: device for device in list_inputs()}
+    with quiet_portaudio() as audio:
+        found = {device.name: device for device in inputs_of(audio)}
     assert {"fakemic", "fakemic6"} <= found.keys()
     assert [device.name for device in found.values() if device.is_default] == ["default"]
     assert capfd.readouterr().err == ""
@@ -139,7 +140,10 @@ def test_a_microphone_that_is_not_there_is_named(settings: MicrophoneSettings, l
 
 @pytest.mark.usefixtures("no_sound_card")
 def test_a_machine_without_a_microphone_has_an_empty_list() -> None:
-    program = "from fadeout_device.ear.adapters.portaudio import list_inputs; print(list_inputs())"
+    program = (
+        "from fadeout_device.ear.adapters.portaudio import inputs_of, quiet_portaudio\n"
+        "with quiet_portaudio() as audio: print(inputs_of(audio))"
+    )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (ran.stdout, ran.stderr) == ("()\n", "")
 

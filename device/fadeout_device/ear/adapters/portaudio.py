@@ -45,12 +45,6 @@ class StuckError(FadeoutError):
     exit_code = os.EX_OSERR
 
 
-def list_inputs() -> tuple[InputDevice, ...]:
-    """Return all input devices, in PortAudio's order; empty when there is none."""
-    with quiet_portaudio() as audio:
-        return inputs_of(audio)
-
-
 def rates_of(audio: pyaudio.PyAudio, device: InputDevice) -> tuple[int, ...]:
     """Return which of the usual rates a device takes; none, where another program holds it."""
     return tuple(
