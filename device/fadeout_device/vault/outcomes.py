@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from fadeout_device.errors import FadeoutError
+from fadeout_device.messages import Sealed
 from fadeout_device.policy import ItemClass
 from fadeout_device.vault.errors import SealError
 from fadeout_device.vault.time_sources import boottime_s
@@ -26,7 +27,7 @@ from fadeout_device.vault.waiting import Pending, Waiting
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from fadeout_device.messages import Kind, NotSealed, Outcome, Reported, Sealed, Utterance
+    from fadeout_device.messages import Kind, NotSealed, Outcome, Reported, Utterance
     from fadeout_device.vault.index import Item
     from fadeout_device.vault.service import Service
 
@@ -66,7 +67,7 @@ class Outcomes:
                 return service.seal(utterance, audio, words)
             debug_s = service.privacy.debug_period_s()
             answer = service.seal(utterance, audio, words, is_action_only=True)
-            recording = getattr(answer, "recording", "")
+            recording = answer.recording if isinstance(answer, Sealed) else ""
             if recording:
                 pending = Pending(recording, "", utterance, audio, words, debug_s, self._running_s())
                 self._wait(pending)

@@ -93,7 +93,7 @@ class Voice:
             answer = self._service.seal(utterance, audio, words)
             if self.state.delivery != utterance.delivery:
                 # No line of it in the log: in guest mode there is none that somebody spoke.
-                own = getattr(answer, "recording", "")
+                own = answer.recording if isinstance(answer, Sealed) else ""
                 told = self._obey(utterance.action, own)
                 self.state = VoiceState(self.state.asked_s, utterance.delivery, told)
                 if isinstance(answer, Sealed):
